@@ -1,0 +1,159 @@
+import { createHash } from "node:crypto"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as AiTool from "effect/ai/Tool"
+import type * as Agent from "../Agent.ts"
+import * as Model from "../Model.ts"
+import type * as Plugin from "../Plugin.ts"
+import { DefinitionHash, type EffectClass, type ForbiddenModel, type ModelRef, type UnknownModel } from "../Run.ts"
+import * as Tool from "../Tool.ts"
+
+/** An agent cannot be registered. */
+export class RegistrationFailed extends Schema.TaggedError<RegistrationFailed>()("RegistrationFailed", {
+  agent: Schema.String,
+  problem: Schema.String
+}) {
+  override get message() {
+    return `The agent "${this.agent}" cannot be registered: ${this.problem}`
+  }
+}
+
+/** A tool with everything that running it takes, built once. */
+export interface RegisteredTool {
+  readonly name: string
+  readonly plugin: string
+  readonly category: string
+  readonly effect: EffectClass
+  readonly timeout: Duration.Duration
+  /** True where a failure of the tool ends the run. */
+  readonly fatal: boolean
+  readonly decode: (parameters: unknown) => Effect.Effect<unknown, Schema.SchemaError>
+  readonly encodeSuccess: (value: unknown) => Effect.Effect<unknown, Schema.SchemaError>
+  readonly encodeFailure: (error: unknown) => Effect.Effect<unknown, Schema.SchemaError>
+  readonly decodeFailure: (encoded: unknown) => Effect.Effect<unknown, Schema.SchemaError>
+  readonly handle: (parameters: unknown, call: Tool.Call["Service"]) => Effect.Effect<unknown, unknown>
+  readonly parametersSchema: Schema.Constraint
+  readonly target: (parameters: unknown) => string | null
+}
+
+/** What a model is told and what its tools promise, and the hash that names it. */
+export interface Definition {
+  readonly hash: DefinitionHash
+  readonly text: string
+}
+
+/** An agent that can be run: its handlers are built, its schemas compiled. */
+export interface Registered {
+  readonly agent: Agent.Any
+  readonly model: ModelRef
+  readonly definition: Definition
+  readonly specs: ReadonlyArray<Model.ToolSpec>
+  readonly tools: ReadonlyMap<string, RegisteredTool>
+  /** How the answer is asked of a model and read again; nothing for an agent that answers in text. */
+  readonly output: ((model: ModelRef) => Output) | undefined
+}
+
+/** A structured answer as one provider is asked for it. */
+export interface Output {
+  readonly name: string
+  readonly schema: object
+  readonly decode: (text: string) => Effect.Effect<unknown, Schema.SchemaError>
+}
+
+const registerTool = (plugin: Plugin.Any, tool: Tool.Any, handlers: Context.Context<never>): RegisteredTool => {
+  // `toLayer` puts each handler under the tool's id; a tool without one is refused before this is called.
+  const { context, handler } = handlers.mapUnsafe.get(tool.id) as AiTool.Handler<string>
+  const annotations = tool.annotations
+  return {
+    name: tool.name,
+    plugin: plugin.name,
+    category: Context.get(annotations, Tool.Category),
+    effect: Context.get(annotations, Tool.Class),
+    timeout: Context.get(annotations, Tool.Timeout),
+    fatal: tool.failureMode === "error",
+    decode: decoder(tool.parametersSchema),
+    encodeSuccess: encoder(tool.successSchema),
+    encodeFailure: encoder(tool.failureSchema),
+    decodeFailure: decoder(tool.failureSchema),
+    parametersSchema: tool.parametersSchema,
+    target: Context.get(annotations, Tool.Target),
+    handle: (parameters, call) => {
+      const services = Context.add(context, Tool.Call, call)
+      const preliminary = { toolCallId: call.id, preliminary: (value: unknown) => call.progress(JSON.stringify(value) ?? "") }
+      return Effect.updateContext(
+        handler(parameters, preliminary),
+        (fiber: Context.Context<never>) => Context.merge(fiber, services)
+      )
+    }
+  }
+}
+
+// Schemas of tools need no services: `Tool.make` has no place for them, and a tool of `effect/ai` that does is refused by its type.
+const decoder = (schema: Schema.Constraint) =>
+  Schema.decodeUnknownEffect(Schema.toCodecJson(schema as Schema.Codec<unknown>)) as RegisteredTool["decode"]
+const encoder = (schema: Schema.Constraint) =>
+  Schema.encodeUnknownEffect(Schema.toCodecJson(schema as Schema.Codec<unknown>)) as RegisteredTool["encodeSuccess"]
+
+const outputOf = (name: string, schema: Schema.ConstraintCodec<unknown, unknown>) => {
+  const known = new Map<string, Output>()
+  return (model: ModelRef): Output => {
+    const provider = model.slice(0, model.indexOf(":"))
+    const found = known.get(provider)
+    if (found !== undefined) return found
+    const { codec, jsonSchema } = Model.structuredOutput(model)(schema)
+    const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(codec))
+    const output: Output = { name, schema: jsonSchema, decode }
+    known.set(provider, output)
+    return output
+  }
+}
+
+const describe = (agent: Agent.Any, specs: ReadonlyArray<Model.ToolSpec>, tools: ReadonlyMap<string, RegisteredTool>, output: object | undefined): Definition => {
+  const text = JSON.stringify({
+    agent: agent.name,
+    instructions: agent.instructions,
+    tools: specs.map((spec) => ({ ...spec, effect: tools.get(spec.name)?.effect })),
+    output: output ?? null
+  })
+  return { text, hash: DefinitionHash.make(createHash("sha256").update(text).digest("hex")) }
+}
+
+/**
+ * Builds an agent's handlers and compiles its schemas, once for the life of the runtime. Layers are shared through the
+ * memo map, so that a plugin of several agents is built once.
+ */
+export const register = <A extends Agent.Any>(agent: A, memo: Layer.MemoMap): Effect.Effect<
+  Registered,
+  Agent.Error<A> | ForbiddenModel | UnknownModel | RegistrationFailed,
+  Agent.Services<A>
+> =>
+  Effect.gen(function*() {
+    const model = yield* Effect.fromResult(agent.model)
+    const scope = yield* Effect.scope
+    const tools = new Map<string, RegisteredTool>()
+    const specs: Array<Model.ToolSpec> = []
+    for (const plugin of agent.plugins) {
+      const handlers = yield* Layer.buildWithMemoMap(plugin.layer, memo, scope)
+      for (const tool of plugin.tools) {
+        const clash = tools.get(tool.name)
+        if (clash !== undefined) {
+          const problem = `the plugins "${clash.plugin}" and "${plugin.name}" both have a tool named "${tool.name}"; rename one.`
+          return yield* new RegistrationFailed({ agent: agent.name, problem })
+        }
+        if (!handlers.mapUnsafe.has(tool.id)) {
+          const problem = `the tool "${tool.name}" of the plugin "${plugin.name}" has no handler; add one.`
+          return yield* new RegistrationFailed({ agent: agent.name, problem })
+        }
+        tools.set(tool.name, registerTool(plugin, tool, handlers as Context.Context<never>))
+        specs.push({ name: tool.name, description: tool.description ?? "", parameters: AiTool.getJsonSchema(tool) })
+      }
+    }
+    const schema = agent.output
+    const output = schema === undefined ? undefined : outputOf(agent.name, schema)
+    return { agent, model, definition: describe(agent, specs, tools, output?.(model).schema), specs, tools, output }
+    // The services of `agent.plugins` and the errors of building them are those of `A`; the loop over plugins loses that.
+  }) as never
+

@@ -1,0 +1,131 @@
+import * as Schema from "effect/Schema"
+import { randomBytes, randomUUID } from "node:crypto"
+import type { Json, Row, Tables } from "../RunLog.ts"
+import { contentDigest, link, origin, rowDigest, type Stored } from "./Chain.ts"
+import type { Where } from "./Filter.ts"
+
+const Given = Schema.Struct({
+  org_id: Schema.String,
+  at: Schema.Int,
+  event: Schema.String,
+  action: Schema.String,
+  tool_name: Schema.String,
+  principal: Schema.String,
+  success: Schema.Boolean,
+  agent: Schema.optionalKey(Schema.String),
+  session_id: Schema.optionalKey(Schema.String),
+  run_id: Schema.optionalKey(Schema.String),
+  seq: Schema.optionalKey(Schema.Int),
+  call_id: Schema.optionalKey(Schema.String),
+  source_project: Schema.optionalKey(Schema.String),
+  duration_ms: Schema.optionalKey(Schema.Int),
+  cost_usd: Schema.optionalKey(Schema.String),
+  target_entity: Schema.optionalKey(Schema.String),
+  input_params: Schema.optionalKey(Schema.Unknown),
+  output_summary: Schema.optionalKey(Schema.String),
+  error_message: Schema.optionalKey(Schema.String)
+})
+const decode = Schema.decodeUnknownSync(Given)
+
+/** Rows of one organisation: in order, and not yet chained. */
+interface Chain {
+  readonly rows: Array<Stored>
+  readonly waiting: Array<Row>
+  head: { readonly n: number; readonly hash: Uint8Array }
+}
+
+const seal = (given: typeof Given.Type, n: number, before: Uint8Array): Stored => {
+  const salt = randomBytes(16)
+  const content = {
+    input: given.input_params === undefined ? null : JSON.stringify(given.input_params),
+    output: given.output_summary ?? null,
+    target: given.target_entity ?? null,
+    error: given.error_message ?? null
+  }
+  const row = {
+    ...content,
+    n,
+    id: randomUUID(),
+    org: given.org_id,
+    at: given.at * 1000,
+    event: given.event,
+    action: given.action,
+    name: given.tool_name,
+    principal: given.principal,
+    agent: given.agent ?? null,
+    session: given.session_id ?? null,
+    run: given.run_id ?? null,
+    seq: given.seq ?? null,
+    call: given.call_id ?? null,
+    project: given.source_project ?? null,
+    success: given.success,
+    durationMs: given.duration_ms ?? null,
+    cost: given.cost_usd ?? null,
+    salt,
+    contentDigest: contentDigest(salt, content),
+    erasedAt: null
+  }
+  return { ...row, hash: link(before, n, rowDigest(row)) }
+}
+
+/** The numbers as ranges: 1, 2, 3, 7 is [[1, 3], [7, 7]]. */
+const rangesOf = (numbers: ReadonlyArray<number>): Json => {
+  const ranges: Array<[number, number]> = []
+  for (const n of numbers) {
+    const last = ranges.at(-1)
+    if (last?.[1] === n - 1) last[1] = n
+    else ranges.push([n, n])
+  }
+  return ranges
+}
+
+const make = () => {
+  const chains = new Map<string, Chain>()
+  const chainOf = (org: string): Chain => {
+    const known = chains.get(org)
+    if (known !== undefined) return known
+    const chain: Chain = { rows: [], waiting: [], head: { n: 0, hash: origin } }
+    chains.set(org, chain)
+    return chain
+  }
+  const write = (rows: ReadonlyArray<Row>) => {
+    for (const row of rows) chainOf(String(row["org_id"])).waiting.push(row)
+  }
+  /** The rows are chained when somebody reads them, so that runs in memory do not pay for what nobody looks at. */
+  const read = (org: string): Chain => {
+    const chain = chainOf(org)
+    for (const row of chain.waiting.splice(0)) {
+      const stored = seal(decode(row), chain.head.n + 1, chain.head.hash)
+      chain.rows.push(stored)
+      chain.head = { n: stored.n, hash: stored.hash }
+    }
+    return chain
+  }
+  const erase = (org: string, where: Where, by: string, at: number): number => {
+    const { rows } = read(org)
+    const erased: Array<number> = []
+    rows.forEach((row, index) => {
+      const meant = "run" in where ? row.run === where.run : "target" in where ? row.target === where.target : row.n === where.n
+      if (!meant || row.erasedAt !== null || row.action === "erase") return
+      erased.push(row.n)
+      rows[index] = { ...row, input: null, output: null, target: null, error: null, salt: null, erasedAt: at * 1000 }
+    })
+    write([{
+      append: 0,
+      org_id: org,
+      at,
+      event: "ContentErased",
+      action: "erase",
+      tool_name: "audit_erase",
+      principal: by,
+      success: true,
+      ...("run" in where ? { run_id: where.run } : {}),
+      input_params: { ranges: rangesOf(erased) }
+    }])
+    return erased.length
+  }
+  return { write, read, erase }
+}
+
+/** The audit trail of a process. */
+export const table = (tables: Tables["Service"]) => tables.get("audit_logs", make)

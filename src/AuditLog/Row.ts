@@ -1,0 +1,265 @@
+import * as Money from "../Money.ts"
+import type { Bill, Logged, OrgId, RunEvent, RunState, Transcript } from "../Run.ts"
+import type { Append, Json, Row, Step } from "../RunLog.ts"
+import { redact, redactLine, type SecretPath } from "./Redact.ts"
+
+/** What the audit trail needs to know of a tool, from its definition. */
+export interface ToolFacts {
+  /** Where its parameters are sensitive; see {@link sensitivePaths}. */
+  readonly sensitive: ReadonlyArray<SecretPath>
+  /** What a call is about, such as `lead:123`, from its parameters as parsed JSON; may throw, which counts as null. */
+  readonly target: (parameters: unknown) => string | null
+}
+
+/** Finds a tool of an agent; nothing where it is not known here. */
+export type Lookup = (agent: string, tool: string) => ToolFacts | undefined
+
+/** Characters of JSON kept of a call's parameters. */
+const maxInput = 8_000
+
+/** Characters kept of a result or an error. */
+const maxLine = 500
+
+const maxTarget = 200
+const maxName = 200
+
+const parse = (text: string): unknown => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
+/** The value as JSON without secrets; where that is too long, `{"cut": <how long it was>, "start": <its beginning>}`. */
+export const inputOf = (value: unknown, sensitive: ReadonlyArray<SecretPath> = []): Json => {
+  const clean = redact(value, sensitive)
+  const text = JSON.stringify(clean)
+  return text.length <= maxInput ? clean : { cut: text.length, start: text.slice(0, maxInput - 100).toWellFormed() }
+}
+
+const line = (text: string | null | undefined): string | null =>
+  text === null || text === undefined || text === "" ? null : redactLine(text, maxLine)
+
+const name = (text: string): string => redactLine(text, maxName)
+
+const targetOf = (facts: ToolFacts | undefined, parameters: unknown): string | null => {
+  try {
+    const target = facts?.target(parameters) ?? null
+    return target === null ? null : redactLine(target, maxTarget)
+  } catch {
+    // The model's parameters need not fit the tool.
+    return null
+  }
+}
+
+interface Said {
+  readonly action: string
+  readonly tool_name: string
+  readonly success?: boolean
+  readonly principal?: string
+  readonly call_id?: string
+  readonly duration_ms?: number
+  readonly cost_usd?: string
+  readonly target_entity?: string | null
+  readonly input_params?: Json
+  readonly output_summary?: string | null
+  readonly error_message?: string | null
+  readonly execution?: Json
+}
+
+const partOf = (before: RunState | undefined, call: string): Transcript.ToolCallPart | undefined =>
+  before?.open?.calls.find(({ part }) => part.id === call)?.part
+
+const parametersOf = (lookup: Lookup, step: Step, call: string) => {
+  const part = partOf(step.before, call)
+  if (part === undefined) return {}
+  const facts = lookup(step.after.agent, part.name)
+  const parameters = parse(part.arguments)
+  return { target_entity: targetOf(facts, parameters), input_params: inputOf(parameters, facts?.sensitive) }
+}
+
+/** Where the content of an execution is: in the run's log. */
+const execution = (step: Step, call: string, durationMs: number, completed: boolean): Json => ({
+  input: { run: step.logged.run, turn: step.after.turns, call },
+  output: completed ? { run: step.logged.run, seq: step.logged.seq } : null,
+  started: step.logged.at - durationMs,
+  completed: completed ? step.logged.at : null
+})
+
+const attempt = (event: { readonly bill: Bill }, output: string): Said => ({
+  action: "model_attempt",
+  tool_name: event.bill.model,
+  duration_ms: event.bill.latencyMs,
+  cost_usd: Money.format(event.bill.cost),
+  output_summary: `${output}; ${event.bill.usage.uncached + event.bill.usage.cacheRead + event.bill.usage.cacheWrite +
+    event.bill.usage.cacheWriteHour} tokens in, ${event.bill.usage.output} out; ${event.bill.source}`
+})
+
+const toolSaid = (lookup: Lookup, step: Step, event: RunEvent): Said | undefined => {
+  switch (event._tag) {
+    case "ToolCompleted": {
+      const success = event.outcome === "success"
+      return {
+        action: "tool_call",
+        tool_name: name(event.name),
+        call_id: event.call,
+        success,
+        duration_ms: event.durationMs,
+        output_summary: success ? line(event.result) : event.outcome,
+        error_message: success ? null : line(event.fatal ?? event.result),
+        execution: execution(step, event.call, event.durationMs, true),
+        ...parametersOf(lookup, step, event.call)
+      }
+    }
+    case "ToolUnknown":
+      return {
+        action: "tool_call",
+        tool_name: name(event.name),
+        call_id: event.call,
+        success: false,
+        error_message: line(event.reason),
+        execution: execution(step, event.call, 0, false),
+        ...parametersOf(lookup, step, event.call)
+      }
+    case "ToolResolved":
+      return {
+        action: "tool_call",
+        tool_name: name(partOf(step.before, event.call)?.name ?? event.call),
+        call_id: event.call,
+        principal: event.by,
+        success: event.resolution !== "did-not-happen",
+        output_summary: line([event.resolution, event.comment, event.result].filter((text) => text !== null).join(": ")),
+        ...(event.resolution === "run-again" ? {} : { execution: execution(step, event.call, 0, true) }),
+        ...parametersOf(lookup, step, event.call)
+      }
+    case "ApprovalRequested":
+      return { action: "approval", tool_name: name(event.name), call_id: event.call, ...parametersOf(lookup, step, event.call) }
+    case "ApprovalDecided": {
+      const asked = parametersOf(lookup, step, event.call)
+      const part = partOf(step.before, event.call)
+      const sensitive = part === undefined ? [] : lookup(step.after.agent, part.name)?.sensitive
+      return {
+        action: "approval",
+        tool_name: name(part?.name ?? event.call),
+        call_id: event.call,
+        principal: event.by,
+        success: event.decision === "approved",
+        output_summary: line(event.comment === null ? event.decision : `${event.decision}: ${event.comment}`),
+        ...asked,
+        ...(event.parameters === null ? {} : { input_params: inputOf(parse(event.parameters), sensitive) })
+      }
+    }
+    default:
+      return undefined
+  }
+}
+
+const runSaid = (step: Step, event: RunEvent): Said | undefined => {
+  const run: Said = { action: "run", tool_name: step.after.agent }
+  switch (event._tag) {
+    case "TurnCompleted":
+      return { ...attempt(event, event.finish), call_id: event.attemptId }
+    case "AttemptFailed":
+      return { ...attempt(event, event.error.reason), call_id: event.attemptId, success: false, error_message: line(event.error.message) }
+    case "ContextCompacted":
+      return attempt(event, `compacted up to message ${event.through}`)
+    case "MessageReceived":
+      return { action: "command", tool_name: "message", principal: event.by, call_id: event.message }
+    case "CancelRequested":
+      return { action: "command", tool_name: "cancel", principal: event.by, output_summary: line(event.reason) }
+    case "RunStarted":
+      return { ...run, input_params: { model: event.model, definition: event.definition, after: event.after } }
+    case "RunClaimed":
+      return { ...run, output_summary: event.runner }
+    case "RunRetried":
+      return { ...run, principal: event.by }
+    case "RunParked":
+      return { ...run, output_summary: event.reason }
+    case "RunFailed":
+      return { ...run, success: false, output_summary: event.error._tag, error_message: line(event.error.message) }
+    case "RunCancelled":
+      return { ...run, principal: event.by, output_summary: line(event.reason) }
+    case "DefinitionMigrated":
+      return { ...run, input_params: { from: event.from, to: event.to } }
+    case "ChildStarted":
+    case "ChildEnded":
+      return { ...run, call_id: event.call, output_summary: event.child }
+    case "RunCompleted":
+      return run
+    default:
+      return undefined
+  }
+}
+
+/** An identifier, bounded: a model may make up its calls' ids. */
+const id = (text: string): string => text.length <= maxName ? text : text.slice(0, maxName).toWellFormed()
+
+const present = (row: { readonly [key: string]: Json | undefined }): { readonly [key: string]: Json } => {
+  const out: { [key: string]: Json } = {}
+  for (const [key, value] of Object.entries(row)) if (value !== null && value !== undefined) out[key] = value
+  return out
+}
+
+const about = (run: RunState, logged: Logged) => ({
+  org_id: run.org,
+  at: logged.at,
+  event: logged.event._tag,
+  agent: run.agent,
+  session_id: run.session,
+  run_id: logged.run,
+  seq: logged.seq,
+  source_project: run.started.sourceProject
+})
+
+/** The rows of the audit trail for one append: one for each end of a call or attempt, approval, command and change of a run. */
+export const rowsOf = (lookup: Lookup) => (append: Append, index: number): ReadonlyArray<Row> =>
+  append.steps.flatMap((step): ReadonlyArray<Row> => {
+    const { event } = step.logged
+    const said = toolSaid(lookup, step, event) ?? runSaid(step, event)
+    if (said === undefined) return []
+    const { call_id, principal, success, ...rest } = said
+    return [{
+      append: index,
+      success: success ?? true,
+      principal: id(principal ?? step.after.started.principal),
+      ...(call_id === undefined ? {} : { call_id: id(call_id) }),
+      ...present({ ...about(step.after, step.logged), ...rest })
+    }]
+  })
+
+/** Something that was done and is not of a run. */
+export interface Action {
+  readonly org: OrgId
+  /** Who did it. */
+  readonly principal: string
+  /** What kind of thing it is: `admin`, `scrape`. */
+  readonly action: string
+  /** What was done: `api-key.revoke`. */
+  readonly name: string
+  readonly success?: boolean
+  readonly target?: string
+  readonly input?: unknown
+  readonly output?: string
+  readonly error?: string
+  readonly sourceProject?: string
+}
+
+/** The row of the audit trail for something that is not of a run. */
+export const adminRow = (action: Action, at: number): Row => ({
+  append: 0,
+  success: action.success ?? true,
+  ...present({
+    org_id: action.org,
+    at,
+    event: "ActionRecorded",
+    action: name(action.action),
+    tool_name: name(action.name),
+    principal: id(action.principal),
+    source_project: action.sourceProject,
+    target_entity: action.target === undefined ? null : redactLine(action.target, maxTarget),
+    input_params: action.input === undefined ? null : inputOf(action.input),
+    output_summary: line(action.output),
+    error_message: line(action.error)
+  })
+})

@@ -1,0 +1,32 @@
+import * as Argument from "effect/cli/Argument"
+import * as Flag from "effect/cli/Flag"
+
+/** The flags of every command that needs the database. */
+export const place = {
+  dataDir: Flag.String("data-dir").pipe(
+    Flag.withMetavar("DIR"),
+    Flag.withDescription("Directory of the embedded database (default .conductor)"),
+    Flag.optional
+  ),
+  databaseUrl: Flag.Redacted("database-url").pipe(
+    Flag.withMetavar("URL"),
+    Flag.withDescription("A Postgres instead, as postgres://user:password@host:5432/database"),
+    Flag.optional
+  )
+}
+
+/** Machine-readable output. */
+export const json = Flag.Boolean("json").pipe(
+  Flag.withDescription("Print one JSON object a line, and nothing else on standard output"),
+  Flag.withDefault(false)
+)
+
+/** How many rows a list has at most. */
+export const limit = Flag.Int("limit").pipe(
+  Flag.filter((number) => number >= 1 && number <= 10_000, (number) => `Expected a number from 1 to 10000, got ${number}`),
+  Flag.withDescription("How many rows at most"),
+  Flag.withDefault(20)
+)
+
+/** The run that a command is about. */
+export const run = Argument.String("run").pipe(Argument.withDescription("The id of a run, as conductor runs lists it"))

@@ -1,0 +1,52 @@
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+
+/** What tells the program to stop: Ctrl-C, a request to end, or that nobody reads its output any more. */
+export type Signal = "SIGINT" | "SIGTERM" | "EPIPE"
+
+/** What the program does about a signal. */
+export type Reaction =
+  /** Nothing: a command takes care of it. */
+  | "heard"
+  /** The program is interrupted and cleans up. */
+  | "interrupt"
+  /** The program ends at once. */
+  | "exit"
+
+/** Signals as a command sees them. */
+export class Signals extends Context.Service<Signals, {
+  /** Waits for Ctrl-C, or for the end of whoever reads; only under {@link Signals.heeding}. */
+  readonly stop: Effect.Effect<"SIGINT" | "EPIPE">
+  /** Runs an effect that takes care of {@link Signals.stop} itself, so that the program is not interrupted by it. */
+  readonly heeding: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+}>()("conductor-ai/Cli/Signals") {}
+
+/** Signals and what receives them from the system. */
+export const makeSignals = () => {
+  const stopped = Deferred.makeUnsafe<"SIGINT" | "EPIPE">()
+  let heeding = 0
+  let received = 0
+  let last: Signal | undefined
+  const service = Signals.of({
+    stop: Deferred.await(stopped),
+    heeding: (effect) =>
+      Effect.acquireUseRelease(
+        Effect.sync(() => heeding++),
+        () => effect,
+        () => Effect.sync(() => heeding--)
+      )
+  })
+  const receive = (signal: Signal): Reaction => {
+    if (signal === "EPIPE" && last !== undefined) return "heard"
+    last = signal
+    if (signal !== "EPIPE") received++
+    if (received > 1) return "exit"
+    if (signal === "SIGTERM" || heeding === 0) return "interrupt"
+    Deferred.doneUnsafe(stopped, Effect.succeed(signal))
+    return "heard"
+  }
+  /** The exit code of a program that a signal has interrupted. */
+  const code = () => last === "SIGTERM" ? 143 : last === "EPIPE" ? 0 : 130
+  return { service, receive, code }
+}

@@ -1,0 +1,292 @@
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import type * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Agent from "./Agent.ts"
+import * as Budget from "./Budget.ts"
+import * as Database from "./Database.ts"
+import * as Inbox from "./Inbox.ts"
+import * as Model from "./Model.ts"
+import type * as Money from "./Money.ts"
+import { CurrentOrg, CurrentPrincipal } from "./Org.ts"
+import {
+  answerOf, Cancelled, type ForbiddenModel, type InboxId, type Limits, type Logged, type ModelRef, type RunConflict,
+  type RunError, type RunId, type RunNotFound, type RunState, RunWaiting, type SessionId, type StorageFailed, type UnknownModel,
+  type Usage
+} from "./Run.ts"
+import * as RunLog from "./RunLog.ts"
+import { Registry, Runs, type StartError } from "./Runs.ts"
+
+/** What a finished run has to say. */
+export interface RunResult<Out> {
+  readonly run: RunId
+  readonly session: SessionId
+  /** The answer: text, or what the agent's output schema decodes it to. */
+  readonly output: Out
+  /** The answer as the model wrote it. */
+  readonly text: string
+  readonly turns: number
+  readonly usage: Usage
+  /** Dollars for all attempts of the run. */
+  readonly cost: Money.Money
+  /** False where an attempt had no known price, so that the true cost is more than `cost`. */
+  readonly priced: boolean
+}
+
+/** How a run is started. */
+export interface RunOptions {
+  /** The conversation to go on with: any name, or the id of an earlier one. A new conversation by default. */
+  readonly session?: string
+  /** Another model than the agent's. */
+  readonly model?: ModelRef
+  /** Limits that replace the agent's. */
+  readonly limits?: Partial<Limits>
+  /** The project that the audit log files the run under. */
+  readonly sourceProject?: string
+}
+
+/** An event of a run, or what is live between events. */
+export type Watched = Logged | RunLog.Live
+
+type Input<A extends Agent.Any> = A extends Agent.Agent<infer In, infer _Out, infer _Plugins> ? In : never
+type Output<A extends Agent.Any> = A extends Agent.Agent<infer _In, infer Out, infer _Plugins> ? Out : never
+
+/** The services that the runtime itself brings; handlers of agents may use them. */
+export type Provided =
+  | Conductor
+  | Budget.Budget
+  | Inbox.Inbox
+  | RunLog.RunLog
+  | RunLog.Store
+  | Runs
+  | Registry
+  | Model.Models
+  | Model.Catalog
+  | SecureRandom.SecureRandom
+
+type Agents = ReadonlyArray<Agent.Any>
+
+/** Why agents could not be registered. */
+export type RegistrationError<A extends Agents> =
+  | Agent.Error<A[number]>
+  | Agent.RegistrationFailed
+  | ForbiddenModel
+  | UnknownModel
+
+/** Options of the layers of {@link Conductor}. */
+export interface Options<A extends Agents, E = Model.CatalogInvalid | Config.ConfigError> {
+  readonly agents: A
+  /** The models there are; by default those of the providers that Conductor brings, configured from the environment. */
+  readonly models?: Layer.Layer<Model.Models | Model.Catalog, E>
+}
+
+const models = Model.Models.layer.pipe(
+  Layer.provideMerge(Model.Catalog.layer),
+  Layer.provide(NodeFileSystem.layer)
+)
+
+const gates = [Inbox.gate, Budget.gate]
+const projections = (_agents: Agents): ReadonlyArray<RunLog.Projection> => [Inbox.projection, Budget.projection]
+
+/** Registers the agents: builds their handlers, and refuses two agents of one name. */
+const registry = <const A extends Agents>(agents: A): Layer.Layer<Registry, RegistrationError<A>, Agent.Services<A[number]>> =>
+  Layer.effect(Registry, Effect.gen(function*() {
+    const memo = yield* Layer.makeMemoMap
+    const registered = new Map<string, Agent.Registered>()
+    for (const agent of agents) {
+      if (registered.has(agent.name)) {
+        const problem = "another agent of that name is registered already; give one of them another name."
+        return yield* new Agent.RegistrationFailed({ agent: agent.name, problem })
+      }
+      registered.set(agent.name, yield* Agent.register(agent, memo))
+    }
+    return registered
+    // The loop over agents loses which errors and services are whose; together they are those of `A`.
+  })) as never
+
+/** The runtime: starts, watches, cancels and answers for runs of the registered agents. */
+export class Conductor extends Context.Service<Conductor, {
+  readonly start: (agent: Agent.Any | string, input: unknown, options?: RunOptions) => Effect.Effect<RunId, StartError>
+  readonly result: (run: RunId) => Effect.Effect<RunResult<unknown>, RunError>
+  readonly watch: (run: RunId, after?: number) => Stream.Stream<Watched, RunNotFound | StorageFailed>
+  readonly send: (run: RunId, text: string, dedupe?: string) => Effect.Effect<InboxId, RunNotFound | RunConflict | StorageFailed>
+  readonly cancel: (run: RunId, reason?: string) => Effect.Effect<void, RunNotFound | RunConflict | StorageFailed>
+  readonly retry: Runs["Service"]["retry"]
+  readonly find: RunLog.RunLog["Service"]["find"]
+  readonly list: RunLog.RunLog["Service"]["list"]
+  readonly state: RunLog.RunLog["Service"]["state"]
+  readonly agents: ReadonlyArray<Agent.Registered>
+}>()("conductor-ai/Conductor") {
+  /** The runtime over any store, models and registry. */
+  static readonly layerRuntime = Layer.effect(Conductor, Effect.gen(function*() {
+    const runs = yield* Runs
+    const log = yield* RunLog.RunLog
+    const inbox = yield* Inbox.Inbox
+    const registered = yield* Registry
+
+    const start = Effect.fn("Conductor.start")(function*(agent: Agent.Any | string, input: unknown, options?: RunOptions) {
+      return yield* runs.start({
+        agent: typeof agent === "string" ? agent : agent.name,
+        input,
+        org: yield* CurrentOrg,
+        principal: yield* CurrentPrincipal,
+        ...options
+      })
+    })
+
+    const decodeOutput = Effect.fnUntraced(function*(state: RunState) {
+      const text = answerOf(state)
+      const output = registered.get(state.agent)?.output?.(state.model)
+      // The run completed, so its answer was decoded once; only another process's agent of that name could disagree.
+      return output === undefined ? text : yield* Effect.orDie(output.decode(text))
+    })
+
+    const result = Effect.fn("Conductor.result")(function*(run: RunId): Effect.fn.Return<RunResult<unknown>, RunError> {
+      const state = yield* runs.settled(run)
+      if (state.status === "cancelled") {
+        return yield* new Cancelled({ by: state.cancel?.by ?? "unknown", reason: state.cancel?.reason ?? null })
+      }
+      if (state.failure !== null) return yield* state.failure
+      if (state.status !== "completed") return yield* new RunWaiting({ run, reason: state.parked ?? "it is parked" })
+      return {
+        run,
+        session: state.session,
+        output: yield* decodeOutput(state),
+        text: answerOf(state),
+        turns: state.turns,
+        usage: state.usage,
+        cost: state.cost,
+        priced: state.priced
+      }
+    })
+
+    const command = Effect.fnUntraced(function*(run: RunId, command: Inbox.Command, dedupe?: string) {
+      const by = yield* CurrentPrincipal
+      const id = yield* inbox.send(dedupe === undefined ? { run, command, by } : { run, command, by, dedupe })
+      yield* runs.attend(run)
+      return id
+    })
+
+    return Conductor.of({
+      start,
+      result,
+      watch: log.watch,
+      send: Effect.fn("Conductor.send")((run, text, dedupe) => command(run, { _tag: "Message", text }, dedupe)),
+      cancel: Effect.fn("Conductor.cancel")((run, reason) =>
+        Effect.asVoid(command(run, { _tag: "Cancel", reason: reason ?? null }, "cancel"))
+      ),
+      retry: runs.retry,
+      find: log.find,
+      list: log.list,
+      state: log.state,
+      agents: [...registered.values()]
+    })
+  }))
+
+  /** Durable, on the Postgres of `DATABASE_URL` or `SUPABASE_DB_URL`, else embedded in `CONDUCTOR_DATA_DIR` (`.conductor`). */
+  static readonly layer = <const A extends Agents, E = Model.CatalogInvalid | Config.ConfigError>(options: Options<A, E>) =>
+    durable(options, Database.Database.layer)
+
+  /** Durable, on an embedded database: in a directory, or in memory without one. */
+  static readonly layerEmbedded = <const A extends Agents, E = Model.CatalogInvalid | Config.ConfigError>(
+    options: Options<A, E> & { readonly dir?: string }
+  ) => durable(options, Database.Database.layerEmbedded(options.dir === undefined ? {} : { dir: options.dir }))
+
+  /** Durable, on a Postgres. */
+  static readonly layerPostgres = <const A extends Agents, E = Model.CatalogInvalid | Config.ConfigError>(
+    options: Options<A, E> & Parameters<typeof Database.Database.layerPostgres>[0]
+  ) => durable(options, Database.Database.layerPostgres(options))
+
+  /** In process memory: nothing outlives the layer. The same rules, fences, budgets and audit as on a database. */
+  static readonly layerMemory = <const A extends Agents, E = Model.CatalogInvalid | Config.ConfigError>(options: Options<A, E>) =>
+    runtime(options.agents).pipe(
+      Layer.provideMerge(Layer.mergeAll(Inbox.Inbox.layerMemory, Budget.Budget.layerMemory)),
+      Layer.provideMerge(RunLog.RunLog.layerMemory(gates, projections(options.agents))),
+      Layer.provideMerge(options.models ?? (models as Layer.Layer<Model.Models | Model.Catalog, E>)), // `E` is its default where `models` is absent
+      Layer.provideMerge(SecureRandom.layerWebCrypto)
+    )
+
+  /** Runs an agent and waits for its answer. A tool failure that ends the run is failed with as itself. */
+  static run<A extends Agent.Any>(
+    agent: A,
+    input: Input<A>,
+    options?: RunOptions
+  ): Effect.Effect<RunResult<Output<A>>, RunError | Agent.Failure<A>, Conductor>
+  static run(agent: string, input: unknown, options?: RunOptions): Effect.Effect<RunResult<unknown>, RunError, Conductor>
+  static run(agent: Agent.Any | string, input: unknown, options?: RunOptions): Effect.Effect<RunResult<unknown>, unknown, Conductor> {
+    return Effect.gen(function*() {
+      const conductor = yield* Conductor
+      const run = yield* conductor.start(agent, input, options)
+      return yield* conductor.result(run).pipe(
+        Effect.catchTag("ToolFailed", (error) => {
+          if (typeof agent === "string") return Effect.fail(error)
+          const tool = conductor.agents.find((one) => one.agent.name === agent.name)?.tools.get(error.tool)
+          return tool === undefined
+            ? Effect.fail(error)
+            : Effect.matchEffect(tool.decodeFailure(JSON.parse(error.failure)), {
+              onSuccess: Effect.fail,
+              onFailure: () => Effect.fail(error)
+            })
+        })
+      )
+    })
+  }
+
+  /** Starts a run and returns as soon as it is durable. */
+  static start<A extends Agent.Any>(agent: A, input: Input<A>, options?: RunOptions): Effect.Effect<RunId, StartError, Conductor>
+  static start(agent: string, input: unknown, options?: RunOptions): Effect.Effect<RunId, StartError, Conductor>
+  static start(agent: Agent.Any | string, input: unknown, options?: RunOptions): Effect.Effect<RunId, StartError, Conductor> {
+    return Effect.flatMap(Conductor, (conductor) => conductor.start(agent, input, options))
+  }
+
+  /** Starts a run and streams its events and what is live, until it is over. */
+  static stream<A extends Agent.Any>(
+    agent: A,
+    input: Input<A>,
+    options?: RunOptions
+  ): Stream.Stream<Watched, StartError | RunNotFound | StorageFailed, Conductor> {
+    return Stream.unwrap(Effect.gen(function*() {
+      const conductor = yield* Conductor
+      return conductor.watch(yield* conductor.start(agent, input, options))
+    }))
+  }
+
+  /** The events of a run after a sequence number as they come, and what is live between them, until it is over. */
+  static watch(run: RunId, after?: number): Stream.Stream<Watched, RunNotFound | StorageFailed, Conductor> {
+    return Stream.unwrap(Effect.map(Conductor, (conductor) => conductor.watch(run, after)))
+  }
+
+  /** Waits for the answer of a run. */
+  static result(run: RunId): Effect.Effect<RunResult<unknown>, RunError, Conductor> {
+    return Effect.flatMap(Conductor, (conductor) => conductor.result(run))
+  }
+
+  /** Says something to a run that is under way; it is heard before the next turn. Done when that is durable. */
+  static send(run: RunId, text: string, dedupe?: string) {
+    return Effect.flatMap(Conductor, (conductor) => conductor.send(run, text, dedupe))
+  }
+
+  /** Cancels a run. Done when the command is durable; the run's end is seen by {@link Conductor.watch} or `result`. */
+  static cancel(run: RunId, reason?: string) {
+    return Effect.flatMap(Conductor, (conductor) => conductor.cancel(run, reason))
+  }
+}
+
+const runtime = <const A extends Agents>(agents: A) =>
+  Conductor.layerRuntime.pipe(
+    Layer.provideMerge(Runs.layer),
+    Layer.provideMerge(registry(agents))
+  )
+
+const durable = <const A extends Agents, E, E2>(options: Options<A, E>, database: Database.DatabaseLayer<E2>) =>
+  runtime(options.agents).pipe(
+    Layer.provideMerge(Layer.mergeAll(Inbox.Inbox.layer, Budget.Budget.layer)),
+    Layer.provideMerge(RunLog.RunLog.layerSql(gates, projections(options.agents))),
+    Layer.provideMerge(options.models ?? (models as Layer.Layer<Model.Models | Model.Catalog, E>)), // `E` is its default where `models` is absent
+    Layer.provideMerge(database),
+    Layer.provideMerge(SecureRandom.layerWebCrypto)
+  )
+

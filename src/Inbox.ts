@@ -1,0 +1,174 @@
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as PubSub from "effect/PubSub"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as SqlClient from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
+import { InboxId, isOver, RunConflict, type RunId, RunNotFound, StorageFailed } from "./Run.ts"
+import { CommandsWaiting, type Gate, type Projection, Store, Tables } from "./RunLog.ts"
+
+/** What somebody wants of a run. */
+export const Command = Schema.TaggedUnion({
+  /** Say something to the agent; it is heard before the next turn. */
+  Message: { text: Schema.String },
+  Cancel: { reason: Schema.NullOr(Schema.String) }
+})
+export type Command = typeof Command.Type
+
+/** A command in a run's inbox, in the order in which it was accepted. */
+export interface Waiting {
+  readonly id: InboxId
+  readonly run: RunId
+  readonly command: Command
+  readonly by: string
+}
+
+/** A command to put into an inbox. */
+export interface Letter {
+  readonly run: RunId
+  readonly command: Command
+  /** Who wants it. */
+  readonly by: string
+  /** A second command of the same key for the same run is taken for the first; by default each is its own. */
+  readonly dedupe?: string
+}
+
+const kindOf = (command: Command) => command._tag === "Message" ? "message" : "cancel"
+
+const over = (run: RunId, status: string) =>
+  new RunConflict({ run, problem: `it is ${status}, so it takes no commands; start another run in its session.` })
+
+interface Kept {
+  readonly waiting: Waiting
+  readonly dedupe: string
+  consumed: boolean
+}
+
+const table = (tables: Tables["Service"]) => tables.get("inbox", () => new Map<InboxId, Kept>())
+
+/** Refuses to end a run while commands wait for it. */
+export const gate: Gate = {
+  name: "inbox",
+  ask: (append, index) => {
+    const last = append.steps.at(-1)?.after
+    return last !== undefined && isOver(last.status) ? { append: index, run: append.run } : undefined
+  },
+  judge: (asks, tables) => {
+    const letters = [...table(tables).values()]
+    return asks.flatMap((ask) =>
+      letters.some((kept) => !kept.consumed && kept.waiting.run === ask["run"])
+        ? [{ append: ask.append, refuse: { _tag: "CommandsWaiting" } }]
+        : []
+    )
+  },
+  refusal: (refuse, append) => refuse["_tag"] === "CommandsWaiting" ? new CommandsWaiting({ run: append.run }) : undefined,
+  patch: () => undefined
+}
+
+/** Marks commands as consumed by the events that record them. */
+export const projection: Projection = {
+  name: "inbox",
+  order: 0,
+  rows: (append, index) => append.consumes.map(({ id, seq }) => ({ append: index, id, seq })),
+  write: (rows, tables) => {
+    const letters = table(tables)
+    for (const row of rows) {
+      const kept = letters.get(InboxId.make(String(row["id"])))
+      if (kept !== undefined) kept.consumed = true
+    }
+  }
+}
+
+/** The commands for runs: durable, in order, each consumed once. */
+export class Inbox extends Context.Service<Inbox, {
+  /** Accepts a command: when this returns, it is durable. */
+  readonly send: (letter: Letter) => Effect.Effect<InboxId, RunNotFound | RunConflict | StorageFailed>
+  /** The commands of a run that nobody has consumed, oldest first. */
+  readonly waiting: (run: RunId) => Effect.Effect<ReadonlyArray<Waiting>, StorageFailed>
+  /** The runs with commands that nobody has consumed. */
+  readonly addressed: Effect.Effect<ReadonlyArray<RunId>, StorageFailed>
+  /** Runs whose inbox got a command in this process, from now on. */
+  readonly arrivals: Effect.Effect<PubSub.Subscription<RunId>, never, Scope.Scope>
+}>()("conductor-ai/Inbox") {
+  /** Inboxes in Postgres. */
+  static readonly layer = Layer.effect(Inbox, Effect.gen(function*() {
+    const sql = yield* SqlClient.SqlClient
+    const store = yield* Store
+    const random = yield* SecureRandom.SecureRandom
+    const arrived = yield* PubSub.sliding<RunId>(1024)
+    const encode = Schema.encodeUnknownSync(Schema.fromJsonString(Command))
+    const decode = Schema.decodeUnknownSync(Schema.fromJsonString(Command))
+    const failed = (operation: string) => (error: SqlError) =>
+      new StorageFailed({ operation, problem: error.message, cause: error })
+
+    const send = Effect.fn("Inbox.send")(function*(letter: Letter) {
+      const id = InboxId.make(yield* random.uuidV7())
+      const dedupe = letter.dedupe ?? id
+      const [row] = yield* sql<{ readonly id: InboxId }>`
+        WITH run AS (SELECT id, org_id, ended_at FROM runs WHERE id = ${letter.run} FOR SHARE)
+        INSERT INTO run_inbox (id, run_id, org_id, kind, payload, dedupe, principal)
+        SELECT ${id}, run.id, run.org_id, ${kindOf(letter.command)}, ${encode(letter.command)}, ${dedupe}, ${letter.by}
+        FROM run WHERE run.ended_at IS NULL
+        ON CONFLICT (run_id, dedupe) DO UPDATE SET dedupe = excluded.dedupe
+        RETURNING id`.pipe(Effect.mapError(failed("send")))
+      if (row === undefined) {
+        const run = yield* store.find(letter.run)
+        return yield* run._tag === "None"
+          ? new RunNotFound({ run: letter.run })
+          : over(letter.run, run.value.status)
+      }
+      yield* PubSub.publish(arrived, letter.run)
+      return row.id
+    })
+
+    const waiting = (run: RunId) =>
+      sql<{ readonly id: InboxId; readonly payload: string; readonly principal: string }>`
+        SELECT id, payload, principal FROM run_inbox WHERE run_id = ${run} AND consumed_seq IS NULL ORDER BY id`.pipe(
+        Effect.map((rows) =>
+          rows.map((row): Waiting => ({ id: row.id, run, command: decode(row.payload), by: row.principal }))
+        ),
+        Effect.mapError(failed("inbox"))
+      )
+
+    return Inbox.of({
+      send,
+      waiting,
+      addressed: sql<{ readonly run_id: RunId }>`
+        SELECT DISTINCT run_id FROM run_inbox WHERE consumed_seq IS NULL`.pipe(
+        Effect.map((rows) => rows.map((row) => row.run_id)),
+        Effect.mapError(failed("inbox"))
+      ),
+      arrivals: PubSub.subscribe(arrived)
+    })
+  }))
+
+  /** Inboxes in process memory, beside `RunLog.layerMemory`. */
+  static readonly layerMemory = Layer.effect(Inbox, Effect.gen(function*() {
+    const letters = table(yield* Tables)
+    const store = yield* Store
+    const random = yield* SecureRandom.SecureRandom
+    const arrived = yield* PubSub.sliding<RunId>(1024)
+    const open = () => [...letters.values()].filter((kept) => !kept.consumed).map((kept) => kept.waiting)
+    return Inbox.of({
+      send: Effect.fn("Inbox.send")(function*(letter: Letter) {
+        const run = yield* store.find(letter.run)
+        if (run._tag === "None") return yield* new RunNotFound({ run: letter.run })
+        if (isOver(run.value.status)) return yield* over(letter.run, run.value.status)
+        const id = InboxId.make(yield* random.uuidV7())
+        const dedupe = letter.dedupe ?? id
+        for (const kept of letters.values()) {
+          if (kept.waiting.run === letter.run && kept.dedupe === dedupe) return kept.waiting.id
+        }
+        letters.set(id, { waiting: { id, run: letter.run, command: letter.command, by: letter.by }, dedupe, consumed: false })
+        yield* PubSub.publish(arrived, letter.run)
+        return id
+      }),
+      waiting: (run) => Effect.sync(() => open().filter((letter) => letter.run === run)),
+      addressed: Effect.sync(() => [...new Set(open().map((letter) => letter.run))]),
+      arrivals: PubSub.subscribe(arrived)
+    })
+  }))
+}

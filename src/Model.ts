@@ -1,0 +1,12 @@
+/** Models: a reference, what a model can do and costs, and how to stream an answer out of it. Never one of OpenAI's. */
+export * as Answer from "./Model/Answer.ts"
+export { Catalog, CatalogInvalid, Entry, Prices, Tier } from "./Model/Catalog.ts"
+export { describe, type Failure } from "./Model/Failure.ts"
+export { isForbidden } from "./Model/Forbidden.ts"
+export { IdleTimeout } from "./Model/Idle.ts"
+export { fromLanguageModel, structuredOutput, toLanguageModel } from "./Model/LanguageModel.ts"
+export { Models, type Providers } from "./Model/Models.ts"
+export { bound, inputBound, type Measured, outputRate, price } from "./Model/Price.ts"
+export type { Effort, Provider, Request, Resolved, ToolSpec } from "./Model/Provider.ts"
+export { of } from "./Model/Ref.ts"
+export * as Scripted from "./Model/Scripted.ts"

@@ -1,0 +1,120 @@
+import type { Anthropic as Client } from "@anthropic-ai/sdk/client"
+import type { Middleware } from "@anthropic-ai/sdk"
+import * as Cause from "effect/Cause"
+import * as Config from "effect/Config"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Pull from "effect/Pull"
+import * as Redacted from "effect/Redacted"
+import * as Stream from "effect/Stream"
+import type * as AiError from "effect/ai/AiError"
+import type * as Response from "effect/ai/Response"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import { ModelRef } from "../Run.ts"
+import * as Failure from "./Anthropic/Failure.ts"
+import { body } from "./Anthropic/Request.ts"
+import { Decoder } from "./Anthropic/Response.ts"
+import { Catalog } from "./Catalog.ts"
+import { isForbiddenUrl } from "./Forbidden.ts"
+import * as Idle from "./Idle.ts"
+import type { Provider, Request } from "./Provider.ts"
+
+// request
+
+const silence = { error: () => {}, warn: () => {}, info: () => {}, debug: () => {} }
+
+/** The headers that go out; others could only come from variables that the SDK reads behind our back. */
+const sent = /^(authorization|content-type|content-length|accept|user-agent|anthropic-version|x-stainless-.*)$/
+
+interface Options {
+  readonly apiKey: Redacted.Redacted
+  readonly baseURL: string
+  readonly fetch: typeof globalThis.fetch
+}
+
+/** The SDK, loaded when the first request is made because loading it takes a quarter of a second. */
+const connect = async (options: Options): Promise<Client> => {
+  const { Anthropic } = await import("@anthropic-ai/sdk/client")
+  return new Anthropic({
+    apiKey: Redacted.value(options.apiKey),
+    authToken: null,
+    webhookKey: null,
+    baseURL: options.baseURL,
+    fetch: options.fetch,
+    maxRetries: 0,
+    openTelemetry: false,
+    logger: silence,
+    logLevel: "off"
+  })
+}
+
+// response
+
+/** Keeps the headers to those that are ours to send, and sees the bytes that come back. */
+const observe = (watch: Idle.Watch): Middleware => async (request, next) => {
+  for (const name of Array.from(request.headers.keys(), String)) if (!sent.test(name)) request.headers.delete(name)
+  return watch.through(await next(request))
+}
+
+// stream
+
+type Parts = readonly [Response.StreamPartEncoded, ...Array<Response.StreamPartEncoded>]
+
+const isParts = (parts: ReadonlyArray<Response.StreamPartEncoded>): parts is Parts => parts.length > 0
+
+/** One exchange: opened, watched, and closed by abort when the reader leaves or the answer is complete. */
+const exchange = Effect.fnUntraced(function*(client: Client, catalog: Catalog["Service"], request: Request) {
+  const url = `${client.baseURL}/v1/messages`
+  const watch = yield* Idle.watch
+  const failure = (error: unknown): AiError.AiError =>
+    watch.expired() ? Failure.silent(url, watch.timeoutMs) : Failure.classify(error, url)
+  const entry = catalog.find(ModelRef.make(`anthropic:${request.model}`))
+  const { data, request_id } = yield* Effect.tryPromise({
+    try: () =>
+      watch.waitFor(() =>
+        client.messages.create(body(request, entry), { signal: watch.signal, middleware: [observe(watch)] }).withResponse()
+      ),
+    catch: failure
+  })
+  const events = data[Symbol.asyncIterator]()
+  const decoder = new Decoder(request_id ?? null)
+
+  /** The parts of the next event that has some; nothing at the end of the bytes. */
+  const next = async (): Promise<Parts | undefined> => {
+    while (true) {
+      const event = await watch.waitFor(() => events.next())
+      if (event.done === true) return undefined
+      const parts = decoder.decode(event.value)
+      if (isParts(parts)) return parts
+    }
+  }
+  const read = Effect.tryPromise({ try: next, catch: failure })
+
+  const pull: Pull.Pull<Parts, AiError.AiError> = Effect.gen(function*() {
+    if (decoder.finished) return yield* Cause.done()
+    const parts = yield* read
+    if (parts !== undefined) return parts
+    return yield* (watch.expired() ? Failure.silent(url, watch.timeoutMs) : Failure.cutOff(url))
+  })
+  return Stream.fromPull(Effect.succeed(pull))
+})
+
+// layer
+
+/**
+ * Claude, over the Messages API. Reads `ANTHROPIC_API_KEY` and `ANTHROPIC_BASE_URL`; without a key every request fails
+ * with an `AuthenticationError` that says so. Requests are never repeated here: that is the run's to decide.
+ */
+export const provider = Effect.gen(function*(): Effect.fn.Return<Provider, Config.ConfigError, Catalog> {
+  const catalog = yield* Catalog
+  const fetch = yield* FetchHttpClient.Fetch
+  const key = yield* Config.option(Config.Redacted("ANTHROPIC_API_KEY"))
+  const given = yield* Config.withDefault(Config.String("ANTHROPIC_BASE_URL"), "")
+  const baseURL = given.trim() === "" ? "https://api.anthropic.com" : given.trim().replace(/\/+$/, "")
+  if (isForbiddenUrl(baseURL)) return () => Stream.fail(Failure.forbiddenUrl(baseURL))
+  if (Option.isNone(key) || Redacted.value(key.value).trim() === "") return () => Stream.fail(Failure.missingKey)
+  const options: Options = { apiKey: key.value, baseURL, fetch }
+  let client: Promise<Client> | undefined
+  const connected = Effect.promise(() => client ??= connect(options))
+  return (request) => Stream.unwrap(Effect.flatMap(connected, (client) => exchange(client, catalog, request)))
+})

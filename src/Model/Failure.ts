@@ -1,0 +1,36 @@
+import * as Duration from "effect/Duration"
+import type * as AiError from "effect/ai/AiError"
+
+/** A failed attempt as the log keeps it, with the id under which the provider knows it. */
+export interface Failure {
+  readonly reason: string
+  readonly message: string
+  readonly retryable: boolean
+  readonly retryAfterMs: number | null
+  readonly requestId: string | null
+}
+
+const inMetadata = (reason: AiError.AiErrorReason, key: string): string | null => {
+  const metadata = "metadata" in reason ? reason.metadata : {}
+  for (const values of Object.values(metadata)) {
+    if (typeof values === "object" && values !== null && key in values) {
+      const value: unknown = Reflect.get(values, key)
+      if (typeof value === "string") return value
+    }
+  }
+  return null
+}
+
+/** What a provider's failure means for the attempt: its class, a sentence, and whether and when to try again. */
+export const describe = (error: AiError.AiError): Failure => {
+  const description = inMetadata(error.reason, "description")
+  const sentence = description === null ? error.reason.message : `${error.reason.message} ${description}`
+  const wait = error.reason._tag === "RateLimitError" ? error.reason.retryAfter : undefined
+  return {
+    reason: error.reason._tag,
+    message: sentence.replace(/\s*\n\s*/g, " "),
+    retryable: error.isRetryable,
+    retryAfterMs: wait === undefined ? null : Math.ceil(Duration.toMillis(wait)),
+    requestId: inMetadata(error.reason, "requestId")
+  }
+}

@@ -1,0 +1,71 @@
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+
+/** How long a provider may send nothing, not even a keep-alive, before its answer counts as lost; 60 s by default. */
+export const IdleTimeout = Context.Reference<Duration.Duration>("conductor-ai/Model/IdleTimeout", {
+  defaultValue: () => Duration.seconds(60)
+})
+
+/** Ends one exchange with a provider when its scope closes, or when the provider has been silent for too long. */
+export interface Watch {
+  readonly signal: AbortSignal
+  /** Passes a response on and takes note of its bytes, those too that a decoder swallows. */
+  readonly through: (response: Response) => Response
+  /** Waits for a promise of the provider's; the time between two such waits is the reader's and does not count. */
+  readonly waitFor: <A>(next: () => Promise<A>) => Promise<A>
+  /** Whether silence ended the exchange. */
+  readonly expired: () => boolean
+  readonly timeoutMs: number
+}
+
+/** Watches one exchange, by the fiber's clock. */
+export const watch: Effect.Effect<Watch, never, Scope.Scope> = Effect.gen(function*() {
+  const timeoutMs = Duration.toMillis(yield* IdleTimeout)
+  const clock = yield* Clock.Clock
+  const controller = yield* Effect.acquireRelease(
+    Effect.sync(() => new AbortController()),
+    (controller) => Effect.sync(() => controller.abort())
+  )
+  let since: number | undefined
+  let expired = false
+  const touch = () => {
+    if (since !== undefined) since = clock.currentTimeMillisUnsafe()
+  }
+  yield* Effect.forkScoped(Effect.gen(function*() {
+    while (true) {
+      const left = since === undefined ? timeoutMs : since + timeoutMs - clock.currentTimeMillisUnsafe()
+      if (left <= 0) break
+      yield* Effect.sleep(left)
+    }
+    expired = true
+    controller.abort()
+  }))
+  return {
+    signal: controller.signal,
+    through: (response) => {
+      if (response.body === null) return response
+      const counted = response.body.pipeThrough(
+        new TransformStream<Uint8Array, Uint8Array>({
+          transform: (chunk, out) => {
+            touch()
+            out.enqueue(chunk)
+          }
+        })
+      )
+      return new Response(counted, response)
+    },
+    waitFor: async (next) => {
+      since = clock.currentTimeMillisUnsafe()
+      try {
+        return await next()
+      } finally {
+        since = undefined
+      }
+    },
+    expired: () => expired,
+    timeoutMs
+  }
+})

@@ -1,0 +1,47 @@
+import type * as Config from "effect/Config"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { type ForbiddenModel, type ModelRef, UnknownModel } from "../Run.ts"
+import * as Anthropic from "./Anthropic.ts"
+import { Catalog } from "./Catalog.ts"
+import type { Provider, Resolved } from "./Provider.ts"
+import { of } from "./Ref.ts"
+
+/** Providers by the name that references begin with. */
+export type Providers = Readonly<Record<string, Provider>>
+
+/** The providers of this process, and the models behind them. */
+export class Models extends Context.Service<Models, {
+  readonly resolve: (ref: ModelRef) => Effect.Effect<Resolved, UnknownModel | ForbiddenModel>
+}>()("conductor-ai/Model/Models") {
+  /** These providers and no others. A provider's model that the catalogue does not hold resolves, without a price. */
+  static readonly layerOf = (providers: Providers): Layer.Layer<Models, never, Catalog> =>
+    Layer.effect(Models, Effect.gen(function*() {
+      const catalog = yield* Catalog
+      const names = Object.keys(providers)
+      return Models.of({
+        resolve: Effect.fnUntraced(function*(ref) {
+          const checked = yield* Effect.fromResult(of(ref))
+          const colon = checked.indexOf(":")
+          const name = checked.slice(0, colon)
+          const stream = Object.hasOwn(providers, name) ? providers[name] : undefined
+          if (stream === undefined) {
+            const remedy = `there is no provider "${name}" here, only ${names.join(", ") || "none"}.`
+            return yield* new UnknownModel({ model: ref, remedy })
+          }
+          const entry = catalog.find(checked)
+          const priced = Option.isSome(entry) && entry.value.prices !== undefined
+          return { ref: checked, stream, id: checked.slice(colon + 1), entry, prices: priced ? catalog.version : null }
+        })
+      })
+    }))
+
+  /** The providers that Conductor brings, configured from the environment, and the given ones beside or over them. */
+  static readonly layerWith = (more: Providers): Layer.Layer<Models, Config.ConfigError, Catalog> =>
+    Layer.unwrap(Effect.map(Anthropic.provider, (anthropic) => Models.layerOf({ anthropic, ...more })))
+
+  /** The providers that Conductor brings. A missing key is no failure here: requests to that provider say so. */
+  static readonly layer: Layer.Layer<Models, Config.ConfigError, Catalog> = Models.layerWith({})
+}

@@ -1,0 +1,147 @@
+import * as Option from "effect/Option"
+import * as Money from "../Money.ts"
+import type { Usage } from "../Run.ts"
+import type { Entry, Prices } from "./Catalog.ts"
+import type { Request, ToolSpec } from "./Provider.ts"
+
+/** The rates for a prompt of that many tokens: those of the highest tier below it, for every token of the request. */
+const ratesFor = (entry: Entry, prompt: number): Prices | undefined => {
+  let rates = entry.prices
+  let above = -1
+  for (const tier of entry.tiers) {
+    if (prompt > tier.above && tier.above > above) {
+      above = tier.above
+      rates = tier.prices
+    }
+  }
+  return rates
+}
+
+/**
+ * What an answer costs by list price, each kind of token apart, rounded up once. Nothing where the model has no price,
+ * or where it used a kind of token that has none: an unknown price is never zero.
+ */
+export const price = (entry: Entry, usage: Usage): Option.Option<Money.Money> => {
+  const rates = ratesFor(entry, usage.uncached + usage.cacheRead + usage.cacheWrite + usage.cacheWriteHour)
+  if (rates === undefined) return Option.none()
+  const quantities: Array<Money.Quantity> = []
+  const kinds: ReadonlyArray<readonly [units: number, perMillion: Money.Money | undefined]> = [
+    [usage.uncached, rates.input],
+    [usage.cacheRead, rates.cacheRead],
+    [usage.cacheWrite, rates.cacheWrite],
+    [usage.cacheWriteHour, rates.cacheWriteHour],
+    [usage.output, rates.output]
+  ]
+  for (const [units, perMillion] of kinds) {
+    if (units === 0) continue
+    if (perMillion === undefined) return Option.none()
+    quantities.push({ units, perMillion })
+  }
+  return Option.some(Money.charge(quantities))
+}
+
+const dearest = (rates: Prices): Money.Money => {
+  let most = rates.input
+  for (const rate of [rates.cacheRead, rates.cacheWrite, rates.cacheWriteHour]) {
+    if (rate !== undefined && rate > most) most = rate
+  }
+  return most
+}
+
+/**
+ * The most that a request can cost: all input at the dearest kind of input, all output used, in the dearest tier that
+ * the prompt may fall in. Nothing where the model has no price.
+ */
+export const bound = (entry: Entry, inputTokensAtMost: number, maxOutput: number): Option.Option<Money.Money> => {
+  if (entry.prices === undefined) return Option.none()
+  const output = Math.ceil(maxOutput)
+  const input = Math.ceil(inputTokensAtMost)
+  const starts = [-1, ...entry.tiers.map((tier) => tier.above)].filter((above) => input > above)
+  let most = Money.zero
+  for (const above of starts) {
+    const rates = ratesFor(entry, above + 1)
+    if (rates === undefined) continue
+    const charge = Money.charge([
+      { units: input, perMillion: dearest(rates) },
+      { units: output, perMillion: rates.output }
+    ])
+    if (charge > most) most = charge
+  }
+  return Option.some(most)
+}
+
+/** Tokens that a provider may add around the request, each message and part, each tool, and for having tools at all. */
+const envelope = { request: 64, message: 16, part: 16, tool: 64, tools: 1024, output: 256 }
+
+const bytes = (text: string): number => Buffer.byteLength(text, "utf8")
+
+const toolTokens = new WeakMap<ReadonlyArray<ToolSpec>, number>()
+
+const tokensOfTools = (tools: ReadonlyArray<ToolSpec>): number => {
+  const known = toolTokens.get(tools)
+  if (known !== undefined) return known
+  let tokens = tools.length === 0 ? 0 : envelope.tools
+  for (const tool of tools) {
+    tokens += envelope.tool + bytes(tool.name) + bytes(tool.description) + bytes(JSON.stringify(tool.parameters))
+  }
+  toolTokens.set(tools, tokens)
+  return tokens
+}
+
+const tokensOfMessage = (message: Request["messages"][number]): number => {
+  let tokens = envelope.message
+  switch (message.role) {
+    case "user":
+      return tokens + envelope.part + bytes(message.text)
+    case "tool":
+      for (const result of message.results) tokens += envelope.part + bytes(result.id) + bytes(result.name) + bytes(result.result)
+      return tokens
+    case "assistant":
+      for (const part of message.parts) {
+        tokens += envelope.part +
+          (part.type === "tool-call" ? bytes(part.id) + bytes(part.name) + bytes(part.arguments) : bytes(part.text))
+        // Signatures hold the reasoning itself, encrypted, and so bound its tokens.
+        for (const values of Object.values(part.opaque ?? {})) {
+          for (const value of Object.values(values)) tokens += bytes(value)
+        }
+      }
+      return tokens
+  }
+}
+
+/** Where an earlier answer of the same model tells how many tokens the beginning of the conversation has. */
+export interface Measured {
+  /** How many of the request's messages were in that request or are its answer. */
+  readonly messages: number
+  /** The prompt and output tokens of that answer, as billed, with the same system text and tools. */
+  readonly tokens: number
+}
+
+/**
+ * Input tokens that a request has at most. A token of every tokenizer in use stands for at least one byte of UTF-8, so
+ * the bytes of system text, tool definitions and messages bound them; to these come fixed allowances for what a provider
+ * wraps around the request (64), its messages and parts (16 each), each tool (64), the tool instructions (1,024) and a
+ * schema of the answer (256). About three to four times the true figure for English, which is why `measured`, where the
+ * bill of the previous answer is at hand, replaces the estimate for the messages that it covers.
+ */
+export const inputBound = (request: Request, measured?: Measured): number => {
+  let tokens = measured === undefined
+    ? envelope.request + bytes(request.system) + tokensOfTools(request.tools)
+    : measured.tokens + envelope.request
+  if (request.output !== undefined) tokens += envelope.output + bytes(JSON.stringify(request.output.schema))
+  for (let index = measured?.messages ?? 0; index < request.messages.length; index++) {
+    const message = request.messages[index]
+    if (message !== undefined) tokens += tokensOfMessage(message)
+  }
+  return tokens
+}
+
+/** The dearest rate of output, per million tokens, in any tier that a prompt of at most so many tokens may fall in. */
+export const outputRate = (entry: Entry, inputTokensAtMost: number): Option.Option<Money.Money> => {
+  if (entry.prices === undefined) return Option.none()
+  let most = entry.prices.output
+  for (const tier of entry.tiers) {
+    if (inputTokensAtMost > tier.above && tier.prices.output > most) most = tier.prices.output
+  }
+  return Option.some(most)
+}

@@ -1,0 +1,83 @@
+import { LimitExceeded, ModelFailed, ModelRefused, OutputTruncated, ToolFailed } from "./Error.ts"
+import type { RunEvent } from "./Event.ts"
+import { answerOf, type Call, isOver, type OpenAttempt, type RunState } from "./State.ts"
+
+/** What a run does next. */
+export type Next =
+  /** Ask the model, after a pause if an attempt has failed. */
+  | { readonly _tag: "CallModel"; readonly attempt: number; readonly delayMs: number }
+  /** Write down that nobody saw this attempt end. */
+  | { readonly _tag: "SettleAttempt"; readonly attempt: OpenAttempt }
+  | { readonly _tag: "RunTools"; readonly calls: ReadonlyArray<Call> }
+  /** Write down that these calls may or may not have happened. */
+  | { readonly _tag: "DoubtTools"; readonly calls: ReadonlyArray<Call> }
+  /** Give every call that is not done the result that it was cancelled. */
+  | { readonly _tag: "CancelTools"; readonly calls: ReadonlyArray<Call> }
+  | { readonly _tag: "Park"; readonly reason: "unknown-tool-outcome" }
+  | { readonly _tag: "Finish"; readonly event: Extract<RunEvent, { _tag: "RunCompleted" | "RunFailed" | "RunCancelled" }> }
+  | { readonly _tag: "Ended" }
+
+/** Provider pauses in a row that are followed before the run gives up. */
+const maxPauses = 5
+
+/** Milliseconds before attempt `number + 1`: what the provider asked for, else doubling from half a second up to 30 s. */
+const delay = (number: number, asked: number | null): number => asked ?? Math.min(30_000, 500 * 2 ** (number - 1))
+
+const failed = (error: Extract<RunEvent, { _tag: "RunFailed" }>["error"]): Next => ({
+  _tag: "Finish",
+  event: { _tag: "RunFailed", v: 1, error }
+})
+
+const ask = (state: RunState): Next =>
+  state.turns - state.turnsBefore >= state.limits.turns
+    ? failed(new LimitExceeded({ limit: "turns", value: state.limits.turns }))
+    : { _tag: "CallModel", attempt: 1, delayMs: 0 }
+
+const decideCalls = (state: RunState, calls: ReadonlyArray<Call>): Next => {
+  const left = calls.filter((call) => call.status !== "done")
+  if (state.cancel !== null) return { _tag: "CancelTools", calls: left }
+  const doubtful = left.filter((call) => call.status === "started" && call.effect !== "pure" && call.effect !== "idempotent")
+  if (doubtful.length > 0) return { _tag: "DoubtTools", calls: doubtful }
+  const ready = left.filter((call) => call.status !== "unknown")
+  return ready.length > 0 ? { _tag: "RunTools", calls: ready } : { _tag: "Park", reason: "unknown-tool-outcome" }
+}
+
+const decideAfterFailure = (state: RunState, error: NonNullable<RunState["error"]>): Next =>
+  error.retryable && state.attempts < state.limits.attempts
+    ? { _tag: "CallModel", attempt: state.attempts + 1, delayMs: delay(state.attempts, error.retryAfterMs) }
+    : failed(
+      new ModelFailed({ model: state.model, reason: error.reason, problem: error.message, attempts: state.attempts })
+    )
+
+const decideAfterAnswer = (state: RunState): Next => {
+  const last = state.messages.at(-1)
+  switch (state.finish) {
+    case "content-filter":
+      return failed(new ModelRefused({ model: state.model, explanation: state.note }))
+    case "pause":
+      return state.pauses <= maxPauses ? ask(state) : failed(new LimitExceeded({ limit: "pauses", value: maxPauses }))
+    case "length":
+      if (last?.role === "assistant" || last === undefined) {
+        return failed(new OutputTruncated({ model: state.model, maxOutput: state.maxOutput }))
+      }
+  }
+  if (last?.role !== "assistant") return ask(state)
+  return answerOf(state) === "" && state.finish !== "stop"
+    ? failed(
+      new ModelFailed({ model: state.model, reason: "InvalidOutputError", problem: "it ended without an answer", attempts: 1 })
+    )
+    : { _tag: "Finish", event: { _tag: "RunCompleted", v: 1 } }
+}
+
+/** Decides what a run does next from what its log says; pure. To resume a run is to fold its log and go on from here. */
+export const decide = (state: RunState): Next => {
+  if (isOver(state.status)) return { _tag: "Ended" }
+  if (state.attempt !== null) return { _tag: "SettleAttempt", attempt: state.attempt }
+  if (state.open !== null) return decideCalls(state, state.open.calls)
+  if (state.cancel !== null) {
+    return { _tag: "Finish", event: { _tag: "RunCancelled", v: 1, by: state.cancel.by, reason: state.cancel.reason, left: [] } }
+  }
+  if (state.fatal !== null) return failed(new ToolFailed(state.fatal))
+  if (state.error !== null) return decideAfterFailure(state, state.error)
+  return state.finish === null ? ask(state) : decideAfterAnswer(state)
+}

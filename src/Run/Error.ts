@@ -1,0 +1,213 @@
+import * as Schema from "effect/Schema"
+import * as Money from "../Money.ts"
+import { RunId } from "./Ids.ts"
+
+/** An agent of that name is not registered in this process. */
+export class AgentNotRegistered extends Schema.TaggedError<AgentNotRegistered>()("AgentNotRegistered", {
+  agent: Schema.String,
+  registered: Schema.Array(Schema.String)
+}) {
+  override get message() {
+    return `The agent "${this.agent}" is not registered here (registered: ${this.registered.join(", ") || "none"}): list it in the agents of Conductor.layer.`
+  }
+}
+
+/** The input does not fit the agent. */
+export class InvalidInput extends Schema.TaggedError<InvalidInput>()("InvalidInput", {
+  agent: Schema.String,
+  problem: Schema.String
+}) {
+  override get message() {
+    return `The input for the agent "${this.agent}" cannot be used: ${this.problem}`
+  }
+}
+
+/** The model is one that Conductor never talks to. */
+export class ForbiddenModel extends Schema.TaggedError<ForbiddenModel>()("ForbiddenModel", { model: Schema.String }) {
+  override get message() {
+    return `The model "${this.model}" is an OpenAI model, which Conductor never uses: name a Claude, Gemini, DeepSeek, Qwen or Kimi model.`
+  }
+}
+
+/** No provider or catalogue entry answers to that name. */
+export class UnknownModel extends Schema.TaggedError<UnknownModel>()("UnknownModel", {
+  model: Schema.String,
+  remedy: Schema.String
+}) {
+  override get message() {
+    return `The model "${this.model}" is not known: ${this.remedy}`
+  }
+}
+
+/** The model's provider could not answer, after every attempt that made sense. */
+export class ModelFailed extends Schema.TaggedError<ModelFailed>()("ModelFailed", {
+  model: Schema.String,
+  /** The classified reason: an `AiError` reason's tag, such as `RateLimitError`. */
+  reason: Schema.String,
+  problem: Schema.String,
+  attempts: Schema.Int
+}) {
+  override get message() {
+    return `${this.model} failed after ${this.attempts} attempt${this.attempts === 1 ? "" : "s"}: ${this.problem}`
+  }
+}
+
+/** The model declined to answer. */
+export class ModelRefused extends Schema.TaggedError<ModelRefused>()("ModelRefused", {
+  model: Schema.String,
+  explanation: Schema.NullOr(Schema.String)
+}) {
+  override get message() {
+    return `${this.model} refused to answer${this.explanation === null ? "" : `: ${this.explanation}`}`
+  }
+}
+
+/** The answer was cut at the output limit. */
+export class OutputTruncated extends Schema.TaggedError<OutputTruncated>()("OutputTruncated", {
+  model: Schema.String,
+  maxOutput: Schema.Int
+}) {
+  override get message() {
+    return `${this.model} reached the output limit of ${this.maxOutput} tokens before it was done: raise limits.outputTokens or the budget.`
+  }
+}
+
+/** The answer is not of the agent's output schema. */
+export class InvalidOutput extends Schema.TaggedError<InvalidOutput>()("InvalidOutput", {
+  agent: Schema.String,
+  problem: Schema.String
+}) {
+  override get message() {
+    return `The answer of the agent "${this.agent}" does not fit its output schema: ${this.problem}`
+  }
+}
+
+/** A limit of the run was reached. */
+export class LimitExceeded extends Schema.TaggedError<LimitExceeded>()("LimitExceeded", {
+  limit: Schema.Literals(["turns", "time", "pauses"]),
+  value: Schema.Int
+}) {
+  override get message() {
+    const what = this.limit === "time" ? `${this.value} ms` : `${this.value} ${this.limit}`
+    return `The run reached its limit of ${what}: raise limits.${this.limit} of the agent, or give it a smaller task.`
+  }
+}
+
+/** A budget does not cover the next request. */
+export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("BudgetExceeded", {
+  /** `org:…`, `session:…` or `run:…`. */
+  scope: Schema.String,
+  limit: Money.FromString,
+  spent: Money.FromString,
+  reserved: Money.FromString,
+  asked: Money.FromString
+}) {
+  override get message() {
+    return `The budget of ${this.scope} does not cover the next request: limit ${Money.format(this.limit)} USD, spent ${Money.format(this.spent)}, reserved ${Money.format(this.reserved)}, asked ${Money.format(this.asked)}. Raise it, or choose a cheaper model.`
+  }
+}
+
+/** The model has no known price, so a budget cannot bound it. */
+export class UnpricedModel extends Schema.TaggedError<UnpricedModel>()("UnpricedModel", { model: Schema.String }) {
+  override get message() {
+    return `The model "${this.model}" has no known price, so it cannot run under a budget: add its price to your catalogue file, or remove the budget.`
+  }
+}
+
+/** A tool failed in the way that its definition says ends the run. */
+export class ToolFailed extends Schema.TaggedError<ToolFailed>()("ToolFailed", {
+  tool: Schema.String,
+  call: Schema.String,
+  /** The tool's encoded failure as JSON text. */
+  failure: Schema.String
+}) {
+  override get message() {
+    return `The tool "${this.tool}" failed and its definition says that this ends the run: ${this.failure}`
+  }
+}
+
+/** The run was cancelled. */
+export class Cancelled extends Schema.TaggedError<Cancelled>()("Cancelled", {
+  by: Schema.String,
+  reason: Schema.NullOr(Schema.String)
+}) {
+  override get message() {
+    return `The run was cancelled by ${this.by}${this.reason === null ? "" : `: ${this.reason}`}`
+  }
+}
+
+/** The definition of the agent is not the one that the run was started with. */
+export class DefinitionChanged extends Schema.TaggedError<DefinitionChanged>()("DefinitionChanged", {
+  agent: Schema.String,
+  started: Schema.String,
+  registered: Schema.String
+}) {
+  override get message() {
+    return `The agent "${this.agent}" has changed since the run was started (${this.started.slice(0, 12)}, now ${this.registered.slice(0, 12)}): register the old definition to go on with it.`
+  }
+}
+
+/** Conductor itself broke while it performed the run; the log up to that point is sound. */
+export class InternalError extends Schema.TaggedError<InternalError>()("InternalError", { problem: Schema.String }) {
+  override get message() {
+    return `Conductor failed while it performed the run: ${this.problem}. The run can be retried from its log.`
+  }
+}
+
+/** Why a run failed, as its log records it. */
+export const RunFailure = Schema.Union([
+  InvalidInput, ForbiddenModel, UnknownModel, ModelFailed, ModelRefused, OutputTruncated, InvalidOutput, LimitExceeded,
+  BudgetExceeded, UnpricedModel, ToolFailed, DefinitionChanged, InternalError
+])
+export type RunFailure = typeof RunFailure.Type
+
+/** No run has that id. */
+export class RunNotFound extends Schema.TaggedError<RunNotFound>()("RunNotFound", { run: Schema.String }) {
+  override get message() {
+    return `There is no run "${this.run}".`
+  }
+}
+
+/** The session has a run that is not over, or the run is in a state that does not allow the command. */
+export class RunConflict extends Schema.TaggedError<RunConflict>()("RunConflict", {
+  run: Schema.String,
+  problem: Schema.String
+}) {
+  override get message() {
+    return `Run ${this.run}: ${this.problem}`
+  }
+}
+
+/** The run is parked and needs a person before it can go on. */
+export class RunWaiting extends Schema.TaggedError<RunWaiting>()("RunWaiting", {
+  run: RunId,
+  reason: Schema.String
+}) {
+  override get message() {
+    return `Run ${this.run} is parked (${this.reason}): see it with "conductor show ${this.run}".`
+  }
+}
+
+/** The store of runs could not be read or written. */
+export class StorageFailed extends Schema.TaggedError<StorageFailed>()("StorageFailed", {
+  operation: Schema.String,
+  problem: Schema.String,
+  cause: Schema.optionalKey(Schema.Defect())
+}) {
+  override get message() {
+    return `The database failed (${this.operation}): ${this.problem}`
+  }
+}
+
+/** Another process took the run over. */
+export class Fenced extends Schema.TaggedError<Fenced>()("Fenced", { run: Schema.String, epoch: Schema.Int }) {
+  override get message() {
+    return `Run ${this.run} now belongs to another process (this one held epoch ${this.epoch}): watch it there.`
+  }
+}
+
+/** Everything that running an agent can fail with, closed: the same union in types, streams and bodies. */
+export const RunError = Schema.Union([
+  AgentNotRegistered, ...RunFailure.members, Cancelled, RunNotFound, RunConflict, RunWaiting, StorageFailed, Fenced
+])
+export type RunError = typeof RunError.Type

@@ -1,0 +1,184 @@
+import * as Schema from "effect/Schema"
+import * as Money from "../Money.ts"
+import { AgentName, ApprovalId, AttemptId, DefinitionHash, InboxId, Limits, ModelRef, OrgId, RunId, RunnerId, SessionId } from "./Ids.ts"
+import { RunFailure } from "./Error.ts"
+import { AssistantPart } from "./Transcript.ts"
+
+/** How a tool treats the world, and so how it is recovered after a crash. */
+export const EffectClass = Schema.Literals(["pure", "idempotent", "transactional", "reconcilable", "unsafe"])
+export type EffectClass = typeof EffectClass.Type
+
+/** Why a model ended its answer. */
+export const FinishReason = Schema.Literals([
+  "stop", "length", "content-filter", "tool-calls", "error", "pause", "other", "unknown"
+])
+export type FinishReason = typeof FinishReason.Type
+
+/** Tokens of one attempt, each counted once: `uncached + cacheRead + cacheWrite` is the prompt. */
+export const Usage = Schema.Struct({
+  uncached: Schema.Int,
+  cacheRead: Schema.Int,
+  /** Tokens written to the cache for five minutes. */
+  cacheWrite: Schema.Int,
+  /** Tokens written to the cache for an hour. */
+  cacheWriteHour: Schema.Int,
+  /** All output, reasoning included. */
+  output: Schema.Int,
+  reasoning: Schema.Int
+})
+export type Usage = typeof Usage.Type
+
+/** Where the cost of an attempt is from. */
+export const CostSource = Schema.Literals(["reported", "priced", "bound", "unpriced"])
+export type CostSource = typeof CostSource.Type
+
+/** What one attempt cost and how it went; ends each attempt, whether it answered or failed. */
+export const Bill = Schema.Struct({
+  model: ModelRef,
+  usage: Usage,
+  cost: Money.FromString,
+  source: CostSource,
+  latencyMs: Schema.Int,
+  firstTokenMs: Schema.NullOr(Schema.Int),
+  requestId: Schema.NullOr(Schema.String)
+})
+export type Bill = typeof Bill.Type
+
+/** A classified failure of one attempt. */
+export const AttemptError = Schema.Struct({
+  reason: Schema.String,
+  message: Schema.String,
+  retryable: Schema.Boolean,
+  retryAfterMs: Schema.NullOr(Schema.Int)
+})
+export type AttemptError = typeof AttemptError.Type
+
+/** How a tool call ended. */
+export const ToolOutcome = Schema.Literals([
+  "success", "failure", "invalid-parameters", "unknown-tool", "invalid-result", "timeout", "defect", "denied", "cancelled"
+])
+export type ToolOutcome = typeof ToolOutcome.Type
+
+const v1 = Schema.Literal(1)
+
+/** A fact of a run. Every member carries `v`, the version of its shape; the union decodes every version released. */
+export const RunEvent = Schema.TaggedUnion({
+  RunStarted: {
+    v: v1,
+    org: OrgId,
+    session: SessionId,
+    agent: AgentName,
+    definition: DefinitionHash,
+    model: ModelRef,
+    /** The agent's input as JSON text. */
+    input: Schema.String,
+    /** The user message rendered from the input; absent when the input is that text itself. */
+    prompt: Schema.optionalKey(Schema.String),
+    limits: Limits,
+    principal: Schema.String,
+    /** The run of the same session that came before, whose transcript this one goes on from. */
+    after: Schema.NullOr(RunId),
+    sourceProject: Schema.NullOr(Schema.String)
+  },
+  RunClaimed: { v: v1, runner: RunnerId },
+  TurnStarted: {
+    v: v1,
+    turn: Schema.Int,
+    attempt: Schema.Int,
+    attemptId: AttemptId,
+    model: ModelRef,
+    /** The output limit asked of the provider, in tokens. */
+    maxOutput: Schema.Int,
+    /** What was set aside for this attempt, once admitted; zero without a budget. */
+    reserved: Money.FromString,
+    /** The budgets in which it was set aside. */
+    scopes: Schema.Array(Schema.String),
+    /** Names the price list, or is null where the model has no price. */
+    prices: Schema.NullOr(Schema.String)
+  },
+  AttemptFailed: {
+    v: v1,
+    turn: Schema.Int,
+    attemptId: AttemptId,
+    error: AttemptError,
+    bill: Bill
+  },
+  TurnCompleted: {
+    v: v1,
+    turn: Schema.Int,
+    attemptId: AttemptId,
+    parts: Schema.Array(AssistantPart),
+    finish: FinishReason,
+    /** What the provider said about a refusal or an odd ending. */
+    note: Schema.NullOr(Schema.String),
+    bill: Bill
+  },
+  ToolStarted: { v: v1, turn: Schema.Int, call: Schema.String, name: Schema.String, effect: EffectClass, key: Schema.String },
+  ToolCompleted: {
+    v: v1,
+    turn: Schema.Int,
+    call: Schema.String,
+    name: Schema.String,
+    outcome: ToolOutcome,
+    /** JSON text of the encoded result, or a sentence for the model. */
+    result: Schema.String,
+    durationMs: Schema.Int,
+    /** Present where this failure ends the run: the encoded typed failure of the tool as JSON text. */
+    fatal: Schema.optionalKey(Schema.String)
+  },
+  ToolUnknown: { v: v1, call: Schema.String, name: Schema.String, reason: Schema.String },
+  ToolResolved: {
+    v: v1,
+    call: Schema.String,
+    resolution: Schema.Literals(["happened", "did-not-happen", "run-again"]),
+    result: Schema.NullOr(Schema.String),
+    by: Schema.String,
+    comment: Schema.NullOr(Schema.String)
+  },
+  ApprovalRequested: {
+    v: v1,
+    approval: ApprovalId,
+    call: Schema.String,
+    name: Schema.String,
+    digest: Schema.String,
+    expiresAt: Schema.Int
+  },
+  ApprovalDecided: {
+    v: v1,
+    approval: ApprovalId,
+    call: Schema.String,
+    decision: Schema.Literals(["approved", "denied", "expired"]),
+    /** JSON text of edited parameters, or null for as asked. */
+    parameters: Schema.NullOr(Schema.String),
+    by: Schema.String,
+    comment: Schema.NullOr(Schema.String)
+  },
+  MessageReceived: { v: v1, message: InboxId, text: Schema.String, by: Schema.String },
+  CancelRequested: { v: v1, by: Schema.String, reason: Schema.NullOr(Schema.String) },
+  ContextCompacted: { v: v1, through: Schema.Int, summary: Schema.String, bill: Bill },
+  ChildStarted: { v: v1, child: RunId, call: Schema.String },
+  ChildEnded: { v: v1, child: RunId, call: Schema.String, cost: Money.FromString },
+  DefinitionMigrated: { v: v1, from: DefinitionHash, to: DefinitionHash },
+  RunParked: { v: v1, reason: Schema.Literals(["approval", "unknown-tool-outcome", "shutdown"]) },
+  /** A failed run goes on from its log, under limits that count from here. */
+  RunRetried: { v: v1, limits: Limits, by: Schema.String },
+  RunCompleted: { v: v1 },
+  RunFailed: { v: v1, error: RunFailure },
+  RunCancelled: {
+    v: v1,
+    by: Schema.String,
+    reason: Schema.NullOr(Schema.String),
+    /** Tools that did not stop when they were interrupted. */
+    left: Schema.Array(Schema.String)
+  }
+})
+export type RunEvent = typeof RunEvent.Type
+
+/** An event with its place in its run: `seq` counts from 1 without gaps, `at` is milliseconds since 1970. */
+export interface Logged {
+  readonly run: RunId
+  readonly seq: number
+  readonly epoch: number
+  readonly at: number
+  readonly event: RunEvent
+}

@@ -1,0 +1,59 @@
+import * as Schema from "effect/Schema"
+import * as Money from "../Money.ts"
+
+/** Identifies a run; a UUIDv7. */
+export const RunId = Schema.String.pipe(Schema.brand("RunId"))
+export type RunId = typeof RunId.Type
+
+/** Identifies a session, which orders the runs of one conversation; a UUIDv7 or the caller's own name. */
+export const SessionId = Schema.String.pipe(Schema.brand("SessionId"))
+export type SessionId = typeof SessionId.Type
+
+/** Identifies an organisation. */
+export const OrgId = Schema.String.pipe(Schema.brand("OrgId"))
+export type OrgId = typeof OrgId.Type
+
+/** Identifies one process that performs runs; a UUIDv7. */
+export const RunnerId = Schema.String.pipe(Schema.brand("RunnerId"))
+export type RunnerId = typeof RunnerId.Type
+
+/** Identifies one request to a model; a UUIDv7. */
+export const AttemptId = Schema.String.pipe(Schema.brand("AttemptId"))
+export type AttemptId = typeof AttemptId.Type
+
+/** Identifies a command in a run's inbox; a UUIDv7. */
+export const InboxId = Schema.String.pipe(Schema.brand("InboxId"))
+export type InboxId = typeof InboxId.Type
+
+/** Identifies a request for approval; a UUIDv7. */
+export const ApprovalId = Schema.String.pipe(Schema.brand("ApprovalId"))
+export type ApprovalId = typeof ApprovalId.Type
+
+/** The name under which an agent is registered. */
+export const AgentName = Schema.String.pipe(Schema.brand("AgentName"))
+export type AgentName = typeof AgentName.Type
+
+/** SHA-256, in hex, of an agent's definition: what the model is told and what its tools promise. */
+export const DefinitionHash = Schema.String.pipe(Schema.brand("DefinitionHash"))
+export type DefinitionHash = typeof DefinitionHash.Type
+
+/** A model by provider and exact id: `anthropic:claude-sonnet-5-5`. */
+export const ModelRef = Schema.String.check(Schema.isPattern(/^[a-z][a-z0-9-]*:\S+$/)).pipe(Schema.brand("ModelRef"))
+export type ModelRef = typeof ModelRef.Type
+
+/** What a run may use up at most; reaching one ends the run with a typed error. */
+export const Limits = Schema.Struct({
+  /** Answers of the model. */
+  turns: Schema.Int,
+  /** Requests for one answer, the first included. */
+  attempts: Schema.Int,
+  /** Dollars, all attempts and children together; null for none. */
+  cost: Schema.NullOr(Money.FromString),
+  /** Milliseconds from the start of the run. */
+  timeMs: Schema.Int,
+  /** Tool calls of one turn that run at the same time. */
+  toolConcurrency: Schema.Int,
+  /** Output tokens of one turn. */
+  outputTokens: Schema.Int
+})
+export type Limits = typeof Limits.Type

@@ -1,0 +1,6 @@
+/**
+ * The text as it can be stored and sent everywhere: NUL characters and lone surrogates, which Postgres and UTF-8 have no
+ * place for, become U+FFFD.
+ */
+export const clean = (text: string): string =>
+  (text.isWellFormed() ? text : text.toWellFormed()).replaceAll("\u0000", "\uFFFD")

@@ -1,0 +1,153 @@
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
+import * as Stream from "effect/Stream"
+import { isOver, type Logged, type RunId, RunNotFound, type RunState, fold, type StorageFailed } from "./Run.ts"
+import type { Append, AppendError, Gate, Projection } from "./RunLog/Append.ts"
+import { type Live, makeHub, type News } from "./RunLog/Hub.ts"
+import { layerMemory } from "./RunLog/Memory.ts"
+import { layerSql } from "./RunLog/Sql.ts"
+import { type RunFilter, type RunRow, Store } from "./RunLog/Store.ts"
+import { Tables } from "./RunLog/Tables.ts"
+import { makeWriter, type Pending } from "./RunLog/Writer.ts"
+
+export * from "./RunLog/Append.ts"
+export type { Live } from "./RunLog/Hub.ts"
+export { LeaseRenewal, LeaseTime } from "./RunLog/Lease.ts"
+export { FlushPatience } from "./RunLog/Sql.ts"
+export { type RunFilter, type RunRow, Store } from "./RunLog/Store.ts"
+export { Tables } from "./RunLog/Tables.ts"
+export type { Pending } from "./RunLog/Writer.ts"
+
+/** Events read from the store at a time. */
+const page = 500
+
+const isEnd = (logged: Logged): boolean =>
+  logged.event._tag === "RunCompleted" || logged.event._tag === "RunFailed" || logged.event._tag === "RunCancelled"
+
+/** How often a watcher looks for events that another process has written. */
+const pollInterval = "1 second"
+
+/** The logs of all runs: appended to in groups, read, and followed. */
+export class RunLog extends Context.Service<RunLog, {
+  /** Puts events on their way without waiting; appends of one run keep their order. */
+  readonly submit: (append: Append) => Pending
+  /** Appends events and waits until they are durable; the append as it was written. */
+  readonly append: (append: Append) => Effect.Effect<Append, AppendError>
+  /** All events of a run after a sequence number, in order. */
+  readonly read: (run: RunId, after?: number) => Stream.Stream<Logged, StorageFailed>
+  /** The run, folded. */
+  readonly state: (run: RunId) => Effect.Effect<RunState, RunNotFound | StorageFailed>
+  /**
+   * The events of a run after a sequence number as they come, each once and in order, until the run is over; between
+   * them, where the run is performed in this process, what is live.
+   */
+  readonly watch: (run: RunId, after?: number) => Stream.Stream<Logged | Live, StorageFailed | RunNotFound>
+  /** Tells watchers in this process what is not kept. */
+  readonly announce: (run: RunId, live: Live) => void
+  /** True while somebody in this process watches the run. */
+  readonly isWatched: (run: RunId) => boolean
+  readonly find: (run: RunId) => Effect.Effect<RunRow, RunNotFound | StorageFailed>
+  readonly list: (filter: RunFilter) => Effect.Effect<ReadonlyArray<RunRow>, StorageFailed>
+}>()("conductor-ai/RunLog") {
+  /** The log over any store. */
+  static readonly layer = Layer.effect(RunLog, Effect.gen(function*() {
+    const store = yield* Store
+    const hub = makeHub()
+    const submit = yield* makeWriter(store, hub)
+
+    const read = (run: RunId, after = 0): Stream.Stream<Logged, StorageFailed> =>
+      Stream.paginate(after, Effect.fnUntraced(function*(cursor: number) {
+        const events = yield* store.read(run, cursor, page)
+        const last = events.at(-1)
+        return [events, events.length < page || last === undefined ? Option.none() : Option.some(last.seq)] as const
+      }))
+
+    const find = Effect.fn("RunLog.find")(function*(run: RunId) {
+      const row = yield* store.find(run)
+      return Option.isSome(row) ? row.value : yield* new RunNotFound({ run })
+    })
+
+    const state = Effect.fn("RunLog.state")(function*(run: RunId) {
+      let folded: RunState | undefined
+      yield* Stream.runForEach(read(run), (logged) => Effect.sync(() => folded = fold(folded, logged)))
+      return folded ?? (yield* new RunNotFound({ run }))
+    })
+
+    /**
+     * Listens before it reads, so that nothing falls between. A reader that is slower than the run loses what the
+     * queue cannot hold, and reads the events among it from the store instead.
+     */
+    const watch = (run: RunId, after = 0): Stream.Stream<Logged | Live, StorageFailed | RunNotFound> =>
+      Stream.unwrap(Effect.gen(function*() {
+        const queue = yield* Queue.sliding<News>(1024)
+        yield* Effect.acquireRelease(
+          Effect.sync(() => hub.listen(run, (news) => void Queue.offerUnsafe(queue, news))),
+          (stop) => Effect.sync(stop)
+        )
+        yield* find(run)
+        let cursor = after
+        let ended = false
+        const advance = (events: ReadonlyArray<Logged>) => {
+          const fresh = events.filter((logged) => logged.seq > cursor)
+          const last = fresh.at(-1)
+          if (last !== undefined) {
+            cursor = last.seq
+            ended = isEnd(last)
+          }
+          return fresh
+        }
+        const catchUp = Effect.gen(function*() {
+          const fresh = advance(yield* Stream.runCollect(read(run, cursor)))
+          if (fresh.length === 0) {
+            const row = yield* find(run)
+            ended = isOver(row.status) && row.seq <= cursor
+          }
+          return fresh
+        })
+        const hear = (news: ReadonlyArray<News>) =>
+          Effect.gen(function*() {
+            const heard: Array<Logged | Live> = []
+            for (const item of news) {
+              if (item._tag !== "Events") {
+                heard.push(item)
+              } else if ((item.events[0]?.seq ?? 0) > cursor + 1) {
+                heard.push(...(yield* catchUp))
+              } else {
+                heard.push(...advance(item.events))
+              }
+            }
+            return heard
+          })
+        return Stream.paginate(true, Effect.fnUntraced(function*(backlog: boolean) {
+          const news = backlog ? Option.none() : yield* Effect.timeoutOption(Queue.takeAll(queue), pollInterval)
+          const heard: ReadonlyArray<Logged | Live> = Option.isNone(news) ? yield* catchUp : yield* hear(news.value)
+          return [heard, ended ? Option.none() : Option.some(false)] as const
+        }))
+      }))
+
+    return RunLog.of({
+      submit,
+      append: (append) => Effect.suspend(() => Deferred.await(submit(append))),
+      read,
+      state,
+      watch,
+      announce: hub.publish,
+      isWatched: hub.isHeard,
+      find,
+      list: Effect.fn("RunLog.list")((filter) => store.list(filter))
+    })
+  }))
+
+  /** The log in Postgres: needs a `SqlClient` and `SecureRandom`. */
+  static readonly layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<Projection>) =>
+    RunLog.layer.pipe(Layer.provideMerge(layerSql(gates, projections)))
+
+  /** The log in process memory. */
+  static readonly layerMemory = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<Projection>) =>
+    RunLog.layer.pipe(Layer.provideMerge(layerMemory(gates, projections)), Layer.provideMerge(Tables.layer))
+}
+

@@ -1,0 +1,86 @@
+import * as Schema from "effect/Schema"
+import type { BudgetExceeded, Fenced, InboxId, Logged, RunConflict, RunId, RunState, StorageFailed, UnpricedModel } from "../Run.ts"
+import type { Tables } from "./Tables.ts"
+
+/** One event with the run before and after it. */
+export interface Step {
+  readonly logged: Logged
+  readonly before: RunState | undefined
+  readonly after: RunState
+}
+
+/** Events of one run that are written together or not at all, by the owner of that epoch. */
+export interface Append {
+  readonly run: RunId
+  readonly epoch: number
+  readonly steps: readonly [Step, ...ReadonlyArray<Step>]
+  /** The commands that these events record. */
+  readonly consumes: ReadonlyArray<{ readonly id: InboxId; readonly seq: number }>
+  /** What the attempt that these events start may cost. */
+  readonly reserve?: Reserve
+}
+
+/** What an attempt may cost at most, as far as that can be said before it is made. */
+export interface Reserve {
+  /** Dollars for the input, as a decimal string. */
+  readonly input: string
+  /** Dollars per million tokens of output, as a decimal string. */
+  readonly rate: string
+  /** Output tokens wanted. */
+  readonly max: number
+  /** The fewest output tokens that are worth a request. */
+  readonly min: number
+  readonly priced: boolean
+}
+
+/** Commands wait in the run's inbox, so it cannot end yet. */
+export class CommandsWaiting extends Schema.TaggedError<CommandsWaiting>()("CommandsWaiting", { run: Schema.String }) {
+  override get message() {
+    return `Run ${this.run} has commands waiting, so it goes on.`
+  }
+}
+
+/** Why an append was not written; each append has its own outcome. */
+export type AppendError = Fenced | BudgetExceeded | UnpricedModel | RunConflict | CommandsWaiting | StorageFailed
+
+/** A value that JSON can hold. */
+export type Json = null | boolean | number | string | ReadonlyArray<Json> | { readonly [key: string]: Json }
+
+/** A row with the number of its append within the batch. */
+export type Row = { readonly append: number } & { readonly [key: string]: Json }
+
+/** What a gate says of an append: refused, or admitted with a change. No verdict admits it as it is. */
+export type Verdict =
+  | { readonly append: number; readonly refuse: { readonly [key: string]: Json } }
+  | { readonly append: number; readonly patch: { readonly [key: string]: Json } }
+
+/**
+ * Decides within the flush, under lock, whether an append may be written. In SQL the function `conductor_gate_<name>`
+ * judges; in memory {@link Gate.judge} does.
+ */
+export interface Gate {
+  readonly name: string
+  readonly ask: (append: Append, index: number) => Row | undefined
+  readonly judge: (asks: ReadonlyArray<Row>, tables: Tables["Service"]) => ReadonlyArray<Verdict>
+  /** The error that a refusal stands for; nothing where another gate refused. */
+  readonly refusal: (refuse: { readonly [key: string]: Json }, append: Append) => AppendError | undefined
+  /** The append as it was written; nothing where another gate changed it. */
+  readonly patch: (patch: { readonly [key: string]: Json }, append: Append) => Append | undefined
+}
+
+/**
+ * Rows that follow from events, written in their transaction. In SQL the function `conductor_project_<name>` writes them;
+ * in memory {@link Projection.write} does. Lower `order` first.
+ */
+export interface Projection {
+  readonly name: string
+  readonly order: number
+  readonly rows: (append: Append, index: number) => ReadonlyArray<Row>
+  readonly write: (rows: ReadonlyArray<Row>, tables: Tables["Service"]) => void
+}
+
+/** The steps with the last one replaced. */
+export const replaceLast = (steps: Append["steps"], step: Step): Append["steps"] => {
+  const [first, ...rest] = steps
+  return rest.length === 0 ? [step] : [first, ...rest.slice(0, -1), step]
+}

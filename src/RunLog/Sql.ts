@@ -1,0 +1,363 @@
+import * as Duration from "effect/Duration"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Schedule from "effect/Schedule"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as SqlClient from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
+import * as Money from "../Money.ts"
+import {
+  AgentName, DefinitionHash, type Logged, ModelRef, OrgId, promptTokens, RunConflict, RunEvent, RunId, RunnerId, SessionId,
+  StorageFailed
+} from "../Run.ts"
+import { type Append, type AppendError, type Gate, type Projection, replaceLast, type Row } from "./Append.ts"
+import { type Answer, outcomesOf } from "./Answer.ts"
+import { LeaseTime } from "./Lease.ts"
+import { type BadBatch, type Outcome, type RunFilter, type RunRow, Store } from "./Store.ts"
+
+/** How long a flush is tried again while the database cannot be reached. */
+export const FlushPatience = Context.Reference<Duration.Duration>("conductor-ai/RunLog/FlushPatience", {
+  defaultValue: () => Duration.seconds(10)
+})
+
+const encodeEvent = Schema.encodeUnknownSync(RunEvent)
+const decodeEvent = Schema.decodeUnknownSync(RunEvent)
+
+const Timestamp = Schema.Date
+
+const RunRecord = Schema.Struct({
+  id: RunId,
+  org_id: OrgId,
+  session_id: SessionId,
+  agent: AgentName,
+  definition_hash: DefinitionHash,
+  model: ModelRef,
+  status: Schema.Literals(["running", "parked", "completed", "failed", "cancelled"]),
+  owner: Schema.NullOr(RunnerId),
+  epoch: Schema.Int,
+  seq: Schema.Int,
+  turns: Schema.Int,
+  own_cost: Money.FromString,
+  unpriced: Schema.Boolean,
+  input_tokens: Schema.BigInt,
+  output_tokens: Schema.BigInt,
+  error_tag: Schema.NullOr(Schema.String),
+  created_at: Timestamp,
+  ended_at: Schema.NullOr(Timestamp)
+})
+const decodeRun = Schema.decodeUnknownSync(RunRecord)
+
+const toRow = (record: object): RunRow => {
+  const run = decodeRun(record)
+  return {
+    run: run.id,
+    org: run.org_id,
+    session: run.session_id,
+    agent: run.agent,
+    definition: run.definition_hash,
+    model: run.model,
+    status: run.status,
+    owner: run.owner,
+    epoch: run.epoch,
+    seq: run.seq,
+    turns: run.turns,
+    cost: run.own_cost,
+    priced: !run.unpriced,
+    inputTokens: Number(run.input_tokens),
+    outputTokens: Number(run.output_tokens),
+    error: run.error_tag,
+    createdAt: run.created_at.getTime(),
+    endedAt: run.ended_at?.getTime() ?? null
+  }
+}
+
+/** The summary of an append that the table of runs needs. */
+const summary = (append: Append, i: number): Row => {
+  const first = append.steps[0]
+  let turns = 0
+  let cost = Money.zero
+  let unpriced = false
+  let input = 0
+  let output = 0
+  for (const { logged: { event } } of append.steps) {
+    if (event._tag === "TurnCompleted") turns++
+    if (event._tag !== "TurnCompleted" && event._tag !== "AttemptFailed" && event._tag !== "ContextCompacted") continue
+    const { usage } = event.bill
+    cost = Money.add(cost, event.bill.cost)
+    unpriced ||= event.bill.source === "unpriced"
+    input += promptTokens(usage)
+    output += usage.output
+  }
+  const state = (append.steps.at(-1) ?? first).after
+  const row = {
+    append: i,
+    i,
+    run: append.run,
+    org: state.org,
+    epoch: append.epoch,
+    seq: first.logged.seq,
+    n: append.steps.length,
+    status: state.status,
+    error: state.failure?._tag ?? null,
+    turns,
+    cost: Money.format(cost),
+    unpriced,
+    input,
+    output
+  }
+  const started = first.logged.event
+  return started._tag !== "RunStarted" ? row : {
+    ...row,
+    open: { session: started.session, agent: started.agent, definition: started.definition, model: started.model }
+  }
+}
+
+/** Errors of the data in a batch, as opposed to errors of the connection or the server. */
+const isBad = (error: SqlError): boolean => {
+  switch (error.reason._tag) {
+    case "UniqueViolation":
+    case "ConstraintError":
+      return true
+    case "UnknownError":
+      return sqlState(error)?.startsWith("22") === true
+    default:
+      return false
+  }
+}
+
+const sqlState = (error: SqlError): string | undefined => {
+  const cause: unknown = error.reason.cause
+  return typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string"
+    ? cause.code
+    : undefined
+}
+
+const isTransient = (error: SqlError): boolean =>
+  error.isRetryable || error.reason._tag === "ConnectionError" || /^(53|57|08)/.test(sqlState(error) ?? "")
+
+const storageFailed = (operation: string) => (error: SqlError) =>
+  new StorageFailed({ operation, problem: error.message, cause: error })
+
+const badBatch = (error: SqlError, batch: ReadonlyArray<Append>): BadBatch => {
+  const [append] = batch
+  const conflict: AppendError = error.reason._tag === "UniqueViolation" && append !== undefined &&
+      error.reason.constraint === "runs_one_active_in_session"
+    ? new RunConflict({
+      run: append.run,
+      problem: `the session "${append.steps[0].after.session}" already has an unfinished run; send it a message, cancel it, or use another session.`
+    })
+    : storageFailed("append")(error)
+  return { _tag: "BadBatch", error: conflict }
+}
+
+/** Keeps logs in Postgres, through the functions of `sql/003_flush.sql`. */
+export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<Projection>) =>
+  Layer.effect(Store, Effect.gen(function*() {
+    const sql = yield* SqlClient.SqlClient
+    const random = yield* SecureRandom.SecureRandom
+    const lease = Duration.toMillis(yield* LeaseTime)
+    const patience = yield* FlushPatience
+    const runner = RunnerId.make(yield* random.uuidV7())
+    const ordered = projections.toSorted((a, b) => a.order - b.order)
+
+    yield* sql`INSERT INTO runners (id, host, pid, lease_until)
+      VALUES (${runner}, 'local', 0, now() + ${lease} * interval '1 millisecond')`.pipe(
+      Effect.mapError(storageFailed("register")))
+    yield* Effect.addFinalizer(() =>
+      Effect.ignore(sql`UPDATE runners SET lease_until = now() WHERE id = ${runner}`)
+    )
+
+    const call = Effect.fnUntraced(function*(batchId: string, batch: ReadonlyArray<Append>) {
+      const at: Array<number> = []
+      const seq: Array<number> = []
+      const index: Array<number> = []
+      const tag: Array<string> = []
+      const payload: Array<string> = []
+      batch.forEach((append, i) => {
+        for (const { logged } of append.steps) {
+          index.push(i)
+          seq.push(logged.seq)
+          at.push(logged.at)
+          tag.push(logged.event._tag)
+          payload.push(JSON.stringify(encodeEvent(logged.event)))
+        }
+      })
+      const asks = gates.flatMap(({ ask, name }) => {
+        const rows = batch.flatMap((append, i) => ask(append, i) ?? [])
+        return rows.length === 0 ? [] : [{ name, asks: rows }]
+      })
+      const rows = ordered.flatMap(({ name, rows }) => {
+        const all = batch.flatMap(rows)
+        return all.length === 0 ? [] : [{ name, rows: all }]
+      })
+      const [result] = yield* sql.unsafe<{ readonly answer: Answer | null }>(
+        "SELECT conductor_flush($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS answer",
+        [
+          batchId,
+          runner,
+          JSON.stringify(batch.map(summary)),
+          index,
+          seq,
+          at.map(BigInt),
+          tag,
+          payload,
+          JSON.stringify(asks),
+          JSON.stringify(rows)
+        ]
+      )
+      return result?.answer ?? null
+    })
+
+    /**
+     * The answer to a COMMIT can be lost. Then the batch id on the runner's row tells whether it was written, and the
+     * sequence numbers of the runs tell which appends were; the others are sent again.
+     */
+    const recover = Effect.fnUntraced(function*(batchId: string, batch: ReadonlyArray<Append>) {
+      const [row] = yield* sql<{ readonly last_batch: string | null }>`SELECT last_batch FROM runners WHERE id = ${runner}`
+      if (row?.last_batch !== batchId) return undefined
+      const written = yield* sql<{ readonly run_id: string; readonly seq: number; readonly epoch: number; readonly payload: string }>`
+        SELECT run_id, seq, epoch, payload FROM run_events e
+        WHERE (run_id, seq) IN (SELECT * FROM unnest(${batch.map((a) => a.run)}::text[], ${batch.map((a) => a.steps.at(-1)?.logged.seq ?? 0)}::int[]))`
+      const last = new Map(written.map((event) => [`${event.run_id}/${event.seq}/${event.epoch}`, event.payload]))
+      return batch.map((append): Outcome | undefined => {
+        const step = append.steps.at(-1)
+        const payload = step && last.get(`${append.run}/${step.logged.seq}/${append.epoch}`)
+        if (step === undefined || payload === undefined) return undefined
+        const logged = { ...step.logged, event: decodeEvent(JSON.parse(payload)) }
+        return { _tag: "Appended", append: { ...append, steps: replaceLast(append.steps, { ...step, logged }) } }
+      })
+    })
+
+    const flush = (batch: ReadonlyArray<Append>): Effect.Effect<ReadonlyArray<Outcome>, BadBatch | StorageFailed> =>
+      Effect.gen(function*() {
+        const batchId = yield* random.uuidV7()
+        const known = new Map<Append, Outcome>()
+        let left = batch
+        let lost = false
+        yield* Effect.gen(function*() {
+          if (lost) {
+            const found = yield* recover(batchId, left)
+            if (found !== undefined) {
+              left.forEach((append, i) => {
+                const outcome = found[i]
+                if (outcome !== undefined) known.set(append, outcome)
+              })
+              left = left.filter((append) => !known.has(append))
+            }
+          }
+          if (left.length === 0) return
+          lost = true
+          const answer = yield* call(batchId, left)
+          outcomesOf(gates, left, answer).forEach((outcome, i) => {
+            const append = left[i]
+            if (append !== undefined) known.set(append, outcome)
+          })
+        }).pipe(
+          Effect.retry({
+            while: isTransient,
+            schedule: Schedule.upTo(Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("1 second")]), {
+              duration: patience
+            })
+          })
+        )
+        return batch.flatMap((append) => known.get(append) ?? [])
+      }).pipe(
+        Effect.mapError((error) => isBad(error) ? badBatch(error, batch) : storageFailed("append")(error))
+      )
+
+    const read = (run: RunId, after: number, limit: number) =>
+      sql<{ readonly seq: number; readonly epoch: number; readonly at: bigint; readonly payload: string }>`
+        SELECT seq, epoch, at, payload FROM run_events WHERE run_id = ${run} AND seq > ${after} ORDER BY seq LIMIT ${limit}`.pipe(
+        Effect.map((rows) =>
+          rows.map((row): Logged => ({
+            run,
+            seq: row.seq,
+            epoch: row.epoch,
+            at: Number(row.at),
+            event: decodeEvent(JSON.parse(row.payload))
+          }))
+        ),
+        Effect.mapError(storageFailed("read"))
+      )
+
+    const list = (filter: RunFilter) =>
+      sql`SELECT * FROM runs WHERE ${
+        sql.and([
+          ...(filter.org === undefined ? [] : [sql`org_id = ${filter.org}`]),
+          ...(filter.session === undefined ? [] : [sql`session_id = ${filter.session}`]),
+          ...(filter.status === undefined ? [] : [sql`status = ${filter.status}`]),
+          ...(filter.agent === undefined ? [] : [sql`agent = ${filter.agent}`]),
+          ...(filter.before === undefined ? [] : [sql`id < ${filter.before}`]),
+          sql`true`
+        ])
+      } ORDER BY id DESC LIMIT ${filter.limit}`.pipe(
+        Effect.map((rows) => rows.map(toRow)),
+        Effect.mapError(storageFailed("list"))
+      )
+
+    const orphan = sql`r.status = 'running' AND NOT EXISTS (
+      SELECT 1 FROM runners o WHERE o.id = r.owner AND o.id <> ${runner} AND o.lease_until > now())`
+
+    return Store.of({
+      runner,
+      flush,
+      read,
+      list,
+      find: (run) =>
+        sql`SELECT * FROM runs WHERE id = ${run}`.pipe(
+          Effect.map(([row]) => Option.map(Option.fromUndefinedOr(row), toRow)),
+          Effect.mapError(storageFailed("find"))
+        ),
+      latest: (org, session) =>
+        sql`SELECT * FROM runs WHERE org_id = ${org} AND session_id = ${session} AND parent_run IS NULL
+          ORDER BY created_at DESC, id DESC LIMIT 1`.pipe(
+          Effect.map(([row]) => Option.map(Option.fromUndefinedOr(row), toRow)),
+          Effect.mapError(storageFailed("latest"))
+        ),
+      define: (hash, agent, definition) =>
+        sql`INSERT INTO agent_definitions (hash, agent, definition) VALUES (${hash}, ${agent}, ${definition})
+          ON CONFLICT (hash) DO NOTHING`.pipe(Effect.asVoid, Effect.mapError(storageFailed("define"))),
+      definition: (hash) =>
+        sql<{ readonly definition: string }>`SELECT definition FROM agent_definitions WHERE hash = ${hash}`.pipe(
+          Effect.map(([row]) => Option.fromUndefinedOr(row?.definition)),
+          Effect.mapError(storageFailed("definition"))
+        ),
+      renew: sql<{ readonly kept: boolean }>`
+        WITH before AS (SELECT lease_until > now() AS kept FROM runners WHERE id = ${runner} FOR UPDATE)
+        UPDATE runners SET lease_until = now() + ${lease} * interval '1 millisecond'
+        FROM before WHERE id = ${runner} RETURNING before.kept`.pipe(
+        Effect.map(([row]) => row?.kept === true),
+        Effect.mapError(storageFailed("renew"))
+      ),
+      claim: (run, options) =>
+        sql<{ readonly epoch: number }>`
+          UPDATE runs r SET owner = ${runner}, epoch = epoch + 1, updated_at = now()
+          WHERE r.id = ${run} AND ${options?.over === true ? sql`r.status = 'failed'` : sql`r.ended_at IS NULL`}
+            AND NOT EXISTS (
+              SELECT 1 FROM runners o WHERE o.id = r.owner AND o.id <> ${runner} AND o.lease_until > now())
+          RETURNING epoch`.pipe(
+          Effect.map(([row]) => Option.fromUndefinedOr(row?.epoch)),
+          Effect.mapError(storageFailed("claim"))
+        ),
+      release: (run, epoch) =>
+        sql`UPDATE runs SET owner = NULL WHERE id = ${run} AND owner = ${runner} AND epoch = ${epoch}`.pipe(
+          Effect.asVoid,
+          Effect.mapError(storageFailed("release"))
+        ),
+      orphans: (agents, limit) =>
+        agents.length === 0 ? Effect.succeed([]) : sql<{ readonly id: RunId }>`
+          SELECT r.id FROM runs r WHERE r.ended_at IS NULL AND ${sql.in("r.agent", agents)} AND ${orphan}
+          ORDER BY r.id LIMIT ${limit}`.pipe(
+          Effect.map((rows) => rows.map((row) => row.id)),
+          Effect.mapError(storageFailed("orphans"))
+        ),
+      unclaimed: sql<{ readonly agent: AgentName; readonly runs: bigint }>`
+        SELECT r.agent, count(*) AS runs FROM runs r WHERE r.ended_at IS NULL AND ${orphan} GROUP BY r.agent ORDER BY r.agent`.pipe(
+        Effect.map((rows) => rows.map((row) => ({ agent: row.agent, runs: Number(row.runs) }))),
+        Effect.mapError(storageFailed("unclaimed"))
+      )
+    })
+  }))

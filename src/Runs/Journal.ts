@@ -1,0 +1,127 @@
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import type { Registered } from "../Agent.ts"
+import type { Waiting } from "../Inbox.ts"
+import type { AttemptError, InboxId, Transcript } from "../Run.ts"
+import { fold, type RunEvent, type RunId, type RunState } from "../Run.ts"
+import { type Append, type AppendError, type Pending, type Reserve, RunLog, type Step } from "../RunLog.ts"
+
+/** What goes with the events of an append. */
+export interface With {
+  readonly consumes?: ReadonlyArray<Waiting>
+  readonly reserve?: Reserve
+}
+
+/** One run while this process performs it: its state, ahead of the log by what is on its way there. */
+export interface Journal {
+  readonly run: RunId
+  readonly epoch: number
+  readonly registered: Registered
+  /** The conversation of the session before this run. */
+  readonly history: ReadonlyArray<Transcript.Message>
+  readonly state: () => RunState
+  /** Takes events into account and puts them on their way, without waiting. */
+  readonly emit: (events: readonly [RunEvent, ...ReadonlyArray<RunEvent>], more?: With) => Effect.Effect<void>
+  /** The same, and waits until they and everything before them is durable. */
+  readonly commit: (events: readonly [RunEvent, ...ReadonlyArray<RunEvent>], more?: With) => Effect.Effect<void, AppendError>
+  /** Waits until everything emitted is durable. */
+  readonly flushed: Effect.Effect<void, AppendError>
+  /** Keeps from now on what handlers that did not stop still want to write; what this returns may write. */
+  readonly seal: () => Journal
+  /** Commands that have arrived and are not consumed. */
+  mail: ReadonlyArray<Waiting>
+  /** The commands that were put into {@link mail}, so that none is put there twice. */
+  readonly seen: Set<InboxId>
+  /** Done when a command to cancel arrives. */
+  readonly cancelled: Deferred.Deferred<void>
+  /** Ends the attempt under way, after its request was interrupted, with what it can have cost. */
+  broken: ((on: Journal, error: AttemptError) => Effect.Effect<void>) | undefined
+  /** Names of tools whose handlers run, by call. */
+  readonly running: Map<string, string>
+}
+
+/** Opens the journal of a run that this process owns in that epoch; with no state, for its first events. */
+export const makeJournal = Effect.fnUntraced(function*(options: {
+  readonly run: RunId
+  readonly epoch: number
+  readonly registered: Registered
+  readonly history: ReadonlyArray<Transcript.Message>
+  readonly state: RunState | undefined
+}) {
+  const log = yield* RunLog
+  const clock = yield* Clock.Clock
+  let current = options.state
+  let outstanding: Array<Pending> = []
+
+  const state = (): RunState => {
+    if (current === undefined) throw new Error(`The journal of run ${options.run} has no RunStarted yet`)
+    return current
+  }
+
+  const submit = (events: readonly [RunEvent, ...ReadonlyArray<RunEvent>], more?: With): Pending => {
+    const at = clock.currentTimeMillisUnsafe()
+    const step = (event: RunEvent): Step => {
+      const before = current
+      const logged = { run: options.run, seq: (before?.seq ?? 0) + 1, epoch: options.epoch, at, event }
+      const after = fold(before, logged)
+      current = after
+      return { logged, before, after }
+    }
+    const [first, ...rest] = events
+    const steps: Append["steps"] = [step(first), ...rest.map(step)]
+    const consumes = (more?.consumes ?? []).map(({ id }) => ({ id, seq: steps[0].logged.seq }))
+    const append: Append = { run: options.run, epoch: options.epoch, steps, consumes }
+    return log.submit(more?.reserve === undefined ? append : { ...append, reserve: more.reserve })
+  }
+
+  const flushed: Effect.Effect<void, AppendError> = Effect.suspend(() => {
+    const waiting = outstanding
+    outstanding = []
+    return Effect.forEach(waiting, Deferred.await, { discard: true })
+  })
+
+  const commit: Journal["commit"] = (events, more) =>
+    Effect.suspend(() => {
+      const before = current
+      const pending = submit(events, more)
+      return flushed.pipe(
+        Effect.andThen(Deferred.await(pending)),
+        Effect.map((append) => {
+          // The flush may have changed the last event, as the budget does with what it grants.
+          const last = append.steps.at(-1)
+          if (last !== undefined && last.logged.seq === current?.seq) current = last.after
+        }),
+        Effect.tapError(() => Effect.sync(() => current = before)),
+        // What the flush grants must be known before anything else is decided.
+        Effect.uninterruptible
+      )
+    })
+
+  let sealed = false
+  const emit: Journal["emit"] = (events, more) =>
+    Effect.sync(() => {
+      outstanding.push(submit(events, more))
+    })
+
+  const journal: Journal = {
+    run: options.run,
+    epoch: options.epoch,
+    registered: options.registered,
+    history: options.history,
+    state,
+    commit: (events, more) => Effect.suspend(() => sealed ? Effect.never : commit(events, more)),
+    flushed,
+    emit: (events, more) => Effect.suspend(() => sealed ? Effect.never : emit(events, more)),
+    seal: () => {
+      sealed = true
+      return { ...journal, commit, emit }
+    },
+    mail: [],
+    seen: new Set(),
+    cancelled: Deferred.makeUnsafe(),
+    broken: undefined,
+    running: new Map()
+  }
+  return journal
+})

@@ -1,0 +1,145 @@
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import type * as SecureRandom from "effect/crypto/SecureRandom"
+import { Inbox, type Waiting } from "../Inbox.ts"
+import type { Models } from "../Model.ts"
+import {
+  answerOf, decide, InternalError, InvalidOutput, LimitExceeded, type Next, type RunEvent, type RunFailure
+} from "../Run.ts"
+import type { AppendError, RunLog } from "../RunLog.ts"
+import type { Journal } from "./Journal.ts"
+import { cancelTools, doubtTools, runTools } from "./ToolCalls.ts"
+import { callModel, settleLost } from "./Turn.ts"
+
+/** How long tools have to stop when their run ends before its time. */
+const grace = "200 millis"
+
+type Needs = RunLog | Models | Inbox | SecureRandom.SecureRandom
+
+const eventOf = ({ by, command, id }: Waiting): RunEvent =>
+  command._tag === "Message"
+    ? { _tag: "MessageReceived", v: 1, message: id, text: command.text, by }
+    : { _tag: "CancelRequested", v: 1, by, reason: command.reason }
+
+/** Writes down the commands that have arrived. */
+const consume = (journal: Journal): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const mail = journal.mail
+    journal.mail = []
+    return Effect.forEach(mail, (letter) => journal.emit([eventOf(letter)], { consumes: [letter] }), { discard: true })
+  })
+
+const fail = (journal: Journal, error: RunFailure) => finish(journal, { _tag: "RunFailed", v: 1, error })
+
+/** An answer that does not fit the agent's output schema is a failure of the run. */
+const checked = Effect.fnUntraced(function*(journal: Journal, event: Extract<Next, { _tag: "Finish" }>["event"]) {
+  const state = journal.state()
+  const output = journal.registered.output?.(state.model)
+  if (event._tag !== "RunCompleted" || output === undefined) return event
+  return yield* output.decode(answerOf(state)).pipe(
+    Effect.match({
+      onSuccess: () => event,
+      onFailure: (error) =>
+        ({ _tag: "RunFailed", v: 1, error: new InvalidOutput({ agent: state.agent, problem: error.message }) }) as const
+    })
+  )
+})
+
+/** Ends the run, unless commands wait for it: then they are read, and it goes on. True once it has ended. */
+const finish = Effect.fnUntraced(function*(journal: Journal, event: Extract<Next, { _tag: "Finish" }>["event"]) {
+  const inbox = yield* Inbox
+  return yield* journal.commit([event]).pipe(
+    Effect.as(true),
+    Effect.catchTag("CommandsWaiting", () =>
+      Effect.map(inbox.waiting(journal.run), (waiting) => {
+        journal.mail = waiting
+        return false
+      }))
+  )
+})
+
+/** Does what comes next. True once the run has ended or is parked. */
+const perform = (journal: Journal, next: Next): Effect.Effect<boolean, AppendError, Needs> => {
+  switch (next._tag) {
+    case "Ended":
+      return Effect.succeed(true)
+    case "CallModel":
+      return callModel(journal, next.attempt).pipe(
+        next.delayMs === 0 ? (call) => call : Effect.delay(next.delayMs),
+        Effect.as(false),
+        Effect.catchTag(["BudgetExceeded", "UnpricedModel", "UnknownModel", "ForbiddenModel"], (error) => fail(journal, error))
+      )
+    case "SettleAttempt":
+      return Effect.as(settleLost(journal, next.attempt), false)
+    case "RunTools":
+      return Effect.as(runTools(journal, next.calls), false)
+    case "DoubtTools":
+      return Effect.as(doubtTools(journal, next.calls), false)
+    case "CancelTools":
+      return Effect.as(cancelTools(journal, next.calls, "The run was cancelled."), false)
+    case "Park":
+      return Effect.as(journal.commit([{ _tag: "RunParked", v: 1, reason: next.reason }]), true)
+    case "Finish": {
+      const left = [...journal.running.values()]
+      return Effect.flatMap(checked(journal, next.event), (event) =>
+        finish(journal, event._tag === "RunCancelled" ? { ...event, left } : event))
+    }
+  }
+}
+
+/** Folds, decides and performs until the run has ended or is parked. */
+const steps = Effect.fnUntraced(function*(journal: Journal) {
+  let over = false
+  while (!over) {
+    if (journal.mail.length > 0) yield* consume(journal)
+    over = yield* perform(journal, decide(journal.state()))
+  }
+})
+
+/** Stops what the run is doing and writes down how that leaves it; handlers that do not stop are left behind. */
+const stop = Effect.fnUntraced(function*(journal: Journal, body: Fiber.Fiber<void, AppendError>, reason: string) {
+  yield* Effect.timeoutOption(Fiber.interrupt(body), grace)
+  const sealed = journal.seal()
+  if (journal.broken !== undefined) {
+    yield* journal.broken(sealed, { reason, message: "the request was broken off", retryable: false, retryAfterMs: null })
+  }
+  return sealed
+})
+
+const timeOut = Effect.fnUntraced(function*(journal: Journal) {
+  const { limits, open } = journal.state()
+  const calls = open?.calls.filter((call) => call.status !== "done") ?? []
+  yield* cancelTools(journal, calls, "The run reached its time limit.")
+  const over = yield* fail(journal, new LimitExceeded({ limit: "time", value: limits.timeMs }))
+  if (over) return
+  yield* consume(journal)
+  yield* Effect.repeat(fail(journal, new LimitExceeded({ limit: "time", value: limits.timeMs })), { until: (ended) => ended })
+})
+
+/**
+ * Performs a run until it has ended or is parked. A command to cancel and the time limit interrupt whatever it is doing;
+ * what was under way is then settled and the run is ended.
+ */
+export const performRun = Effect.fnUntraced(function*(journal: Journal): Effect.fn.Return<void, AppendError, Needs> {
+  const clock = yield* Clock.Clock
+  const { limits, since } = journal.state()
+  const body = yield* Effect.forkChild(steps(journal))
+  const left = Math.max(0, since + limits.timeMs - clock.currentTimeMillisUnsafe())
+  const first = yield* Effect.raceFirst(
+    Effect.as(Fiber.join(body), "done" as const),
+    Deferred.await(journal.cancelled).pipe(Effect.as("cancelled" as const), Effect.timeoutOrElse({
+      duration: left,
+      orElse: () => Effect.succeed("time" as const)
+    }))
+  )
+  if (first === "cancelled") yield* steps(yield* stop(journal, body, "Cancelled"))
+  if (first === "time") yield* timeOut(yield* stop(journal, body, "TimedOut"))
+}, (effect, journal) =>
+  Effect.catchCause(effect, (cause) => {
+    if (Cause.hasInterrupts(cause) || !Cause.hasDies(cause)) return Effect.failCause(cause)
+    const problem = Cause.pretty(cause).split("\n")[0] ?? "a defect"
+    return Effect.asVoid(fail(journal, new InternalError({ problem })))
+  }))

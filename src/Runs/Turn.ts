@@ -1,0 +1,243 @@
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import type * as AiError from "effect/ai/AiError"
+import type * as Response from "effect/ai/Response"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Model from "../Model.ts"
+import * as Money from "../Money.ts"
+import {
+  AttemptId, type AttemptError, type Bill, type CostSource, type ForbiddenModel, noUsage, type RunState, type UnknownModel
+} from "../Run.ts"
+import { type AppendError, type Reserve, RunLog } from "../RunLog.ts"
+import type { Journal } from "./Journal.ts"
+
+/** The fewest output tokens that a request is made for when a budget runs short. */
+const leastOutput = 256
+
+/** What is known of an attempt while it is under way. */
+interface Attempt {
+  readonly resolved: Model.Resolved
+  readonly startedAt: number
+  firstAt: number | null
+  /** UTF-8 bytes of output received, which bound the tokens received. */
+  bytes: number
+  readonly inputBound: number
+}
+
+const requestOf = (journal: Journal, state: RunState, resolved: Model.Resolved): Model.Request => {
+  const output = journal.registered.output?.(state.model)
+  const limit = state.limits.outputTokens
+  const maxOutput = Option.match(resolved.entry, { onNone: () => limit, onSome: (entry) => Math.min(limit, entry.maxOutput) })
+  const request: Model.Request = {
+    model: resolved.id,
+    system: journal.registered.agent.instructions,
+    messages: journal.history.length === 0 ? state.messages : [...journal.history, ...state.messages],
+    tools: journal.registered.specs,
+    maxOutput
+  }
+  return output === undefined ? request : { ...request, output: { name: output.name, schema: output.schema } }
+}
+
+/** Input tokens at most: what the last answer's bill tells of the beginning, and a bound for what has come since. */
+const inputOf = (journal: Journal, state: RunState, request: Model.Request): number =>
+  state.measured === null
+    ? Model.inputBound(request)
+    : Model.inputBound(request, { ...state.measured, messages: state.measured.messages + journal.history.length })
+
+/** The reservation that an attempt asks for: its input at the dearest price it may have, and its output. */
+const reserveOf = (resolved: Model.Resolved, request: Model.Request, input: number): Reserve => {
+  const least = Math.min(leastOutput, request.maxOutput)
+  const price = Option.flatMap(resolved.entry, (entry) => Model.bound(entry, input, 0))
+  const rate = Option.flatMap(resolved.entry, (entry) => Model.outputRate(entry, input))
+  return {
+    input: Money.format(Option.getOrElse(price, () => Money.zero)),
+    rate: Money.format(Option.getOrElse(rate, () => Money.zero)),
+    max: request.maxOutput,
+    min: least,
+    priced: Option.isSome(price) && Option.isSome(rate)
+  }
+}
+
+const billFor = (state: RunState, attempt: Attempt, now: number, bill: Pick<Bill, "usage" | "cost" | "source" | "requestId">): Bill => ({
+  model: state.attempt?.model ?? state.model,
+  latencyMs: Math.round(now - attempt.startedAt),
+  firstTokenMs: attempt.firstAt === null ? null : Math.round(attempt.firstAt - attempt.startedAt),
+  ...bill
+})
+
+/** What a finished answer cost: what the provider reported, else the list price, else unknown. */
+const costOf = (resolved: Model.Resolved, answer: Model.Answer.Answer): { readonly cost: Money.Money; readonly source: CostSource } => {
+  if (Option.isSome(answer.reportedCost)) return { cost: answer.reportedCost.value, source: "reported" }
+  const priced = Option.flatMap(resolved.entry, (entry) => Model.price(entry, answer.usage))
+  return Option.isSome(priced) ? { cost: priced.value, source: "priced" } : { cost: Money.zero, source: "unpriced" }
+}
+
+/**
+ * What an attempt that broke off is charged: nothing where no part of an answer came, else at most what its input and
+ * the output received can have cost, never more than was reserved for it.
+ */
+const boundOf = (state: RunState, attempt: Attempt): Pick<Bill, "usage" | "cost" | "source"> => {
+  if (attempt.firstAt === null) return { usage: noUsage, cost: Money.zero, source: "priced" }
+  const output = Math.min(state.attempt?.maxOutput ?? attempt.bytes, attempt.bytes)
+  const bound = Option.flatMap(attempt.resolved.entry, (entry) => Model.bound(entry, attempt.inputBound, output))
+  const reserved = state.attempt?.reserved ?? Money.zero
+  const usage = { ...noUsage, uncached: attempt.inputBound, output }
+  return Option.match(bound, {
+    onNone: () => ({ usage, cost: Money.zero, source: "unpriced" as const }),
+    onSome: (cost) => ({
+      usage,
+      cost: reserved > 0n ? Money.least(cost, reserved) : cost,
+      source: "bound" as const
+    })
+  })
+}
+
+const bytesOf = (part: Response.StreamPartEncoded): number =>
+  part.type === "text-delta" || part.type === "reasoning-delta" || part.type === "tool-params-delta"
+    ? Buffer.byteLength(part.delta, "utf8")
+    : 0
+
+/** Asks the model for one answer and writes down how that ended. */
+export const callModel = Effect.fnUntraced(function*(
+  journal: Journal,
+  number: number
+): Effect.fn.Return<void, AppendError | UnknownModel | ForbiddenModel, RunLog | Model.Models | SecureRandom.SecureRandom> {
+  const clock = yield* Clock.Clock
+  const log = yield* RunLog
+  const models = yield* Model.Models
+  const random = yield* SecureRandom.SecureRandom
+  const before = journal.state()
+  const resolved = yield* models.resolve(before.model)
+  const request = requestOf(journal, before, resolved)
+  const input = inputOf(journal, before, request)
+  const attemptId = AttemptId.make(yield* random.uuidV7())
+  const turn = before.turns + 1
+
+  yield* journal.commit([{
+    _tag: "TurnStarted",
+    v: 1,
+    turn,
+    attempt: number,
+    attemptId,
+    model: resolved.ref,
+    maxOutput: request.maxOutput,
+    reserved: Money.zero,
+    scopes: [],
+    prices: resolved.prices
+  }], { reserve: reserveOf(resolved, request, input) })
+
+  const attempt: Attempt = {
+    resolved,
+    startedAt: clock.currentTimeMillisUnsafe(),
+    firstAt: null,
+    bytes: 0,
+    inputBound: input
+  }
+  const granted = journal.state().attempt?.maxOutput ?? request.maxOutput
+  const collector = Model.Answer.collect(takenIn(before))
+  const failed = (on: Journal, { requestId, ...error }: AttemptError & { readonly requestId: string | null }) =>
+    Effect.suspend(() => {
+      journal.broken = undefined
+      const state = journal.state()
+      const bill = billFor(state, attempt, clock.currentTimeMillisUnsafe(), {
+        ...boundOf(state, attempt),
+        requestId: requestId ?? collector.requestId()
+      })
+      if (attempt.bytes > 0) log.announce(journal.run, { _tag: "Reset", turn })
+      return on.emit([{ _tag: "AttemptFailed", v: 1, turn, attemptId, error, bill }])
+    })
+
+  const take = (parts: ReadonlyArray<Response.StreamPartEncoded>) => {
+    const watched = log.isWatched(journal.run)
+    for (const part of parts) {
+      attempt.firstAt ??= clock.currentTimeMillisUnsafe()
+      attempt.bytes += bytesOf(part)
+      collector.add(part)
+      if (watched && (part.type === "text-delta" || part.type === "reasoning-delta")) {
+        log.announce(journal.run, {
+          _tag: "Delta",
+          turn,
+          kind: part.type === "text-delta" ? "text" : "reasoning",
+          text: part.delta
+        })
+      }
+    }
+  }
+
+  journal.broken = (on, error) => failed(on, { ...error, requestId: null })
+  yield* resolved.stream({ ...request, maxOutput: granted }).pipe(
+    Stream.runForEachArray((parts) => Effect.sync(() => take(parts))),
+    Effect.matchCauseEffect({
+      onSuccess: () =>
+        Option.match(collector.end(), {
+          onNone: () =>
+            failed(journal, {
+              reason: "InvalidResponseError",
+              message: "the answer ended before it was complete",
+              retryable: true,
+              retryAfterMs: null,
+              requestId: null
+            }),
+          onSome: (answer) =>
+            journal.emit([{
+              _tag: "TurnCompleted",
+              v: 1,
+              turn,
+              attemptId,
+              parts: answer.parts,
+              finish: answer.finish,
+              note: answer.note,
+              bill: billFor(journal.state(), attempt, clock.currentTimeMillisUnsafe(), {
+                usage: answer.usage,
+                ...costOf(resolved, answer),
+                requestId: answer.requestId
+              })
+            }])
+        }),
+      onFailure: (cause) => failed(journal, failureOf(cause))
+    }),
+    Effect.withSpan(`chat ${resolved.id}`, {
+      kind: "client",
+      attributes: { "gen_ai.operation.name": "chat", "gen_ai.request.model": resolved.id, "conductor.run": journal.run }
+    }, { captureStackTrace: false })
+  )
+  journal.broken = undefined
+})
+
+/** Writes down an attempt whose end nobody saw: it is charged all that was reserved for it. */
+export const settleLost = (journal: Journal, attempt: NonNullable<RunState["attempt"]>): Effect.Effect<void> =>
+  journal.emit([{
+    _tag: "AttemptFailed",
+    v: 1,
+    turn: journal.state().turns + 1,
+    attemptId: attempt.id,
+    error: { reason: "Lost", message: "the process ended before the answer did", retryable: true, retryAfterMs: 0 },
+    bill: {
+      model: attempt.model,
+      usage: noUsage,
+      cost: attempt.reserved,
+      source: attempt.prices === null ? "unpriced" : "bound",
+      latencyMs: 0,
+      firstTokenMs: null,
+      requestId: null
+    }
+  }])
+
+/** A provider's failure as the log keeps it; a defect of an adapter counts as a response that cannot be used. */
+const failureOf = (cause: Cause.Cause<AiError.AiError>): Model.Failure =>
+  Option.match(Cause.findErrorOption(cause), {
+    onSome: Model.describe,
+    onNone: () => ({
+      reason: "InvalidResponseError",
+      message: Cause.pretty(cause).split("\n")[0] ?? "the adapter failed",
+      retryable: false,
+      retryAfterMs: null,
+      requestId: null
+    })
+  })
+
+const takenIn = (state: RunState) => (id: string): boolean =>
+  state.messages.some((message) => message.role === "tool" && message.results.some((result) => result.id === id))

@@ -1,0 +1,13 @@
+/**
+ * Conductor's SDK. Five names are enough for a plugin, an agent and a program: {@link Agent}, {@link Conductor},
+ * {@link Model}, {@link Plugin} and {@link Tool}.
+ */
+export * as Agent from "./Agent.ts"
+export { Conductor, type Provided, type RunOptions, type RunResult, type Watched } from "./Conductor.ts"
+export * as Model from "./Model.ts"
+export * as Plugin from "./Plugin.ts"
+export * as Tool from "./Tool.ts"
+
+export * as Money from "./Money.ts"
+export { CurrentOrg, CurrentPrincipal } from "./Org.ts"
+export * as Run from "./Run.ts"

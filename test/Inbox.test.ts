@@ -1,0 +1,94 @@
+import { assert, layer } from "@effect/vitest"
+import { Effect, PubSub } from "effect"
+import { Inbox } from "../src/Inbox.ts"
+import { RunId } from "../src/Run.ts"
+import { type Append, RunLog } from "../src/RunLog.ts"
+import { makeRun } from "./support/runs.ts"
+import { stores } from "./support/stores.ts"
+
+const hello = { _tag: "Message", text: "Hello?" } as const
+
+for (const { layer: store, name } of stores) {
+  layer(store, { excludeTestServices: true })(`Inbox (${name})`, (it) => {
+    const begin = Effect.gen(function*() {
+      const run = makeRun()
+      yield* (yield* RunLog).append(run.append(run.started()))
+      return run
+    })
+
+    it.effect("keeps commands in order until the event that records them", () =>
+      Effect.gen(function*() {
+        const inbox = yield* Inbox
+        const log = yield* RunLog
+        const run = yield* begin
+        const first = yield* inbox.send({ run: run.run, command: hello, by: "ann" })
+        const second = yield* inbox.send({ run: run.run, command: { _tag: "Cancel", reason: "enough" }, by: "bob" })
+        assert.deepStrictEqual(yield* inbox.waiting(run.run), [
+          { id: first, run: run.run, command: hello, by: "ann" },
+          { id: second, run: run.run, command: { _tag: "Cancel", reason: "enough" }, by: "bob" }
+        ])
+        assert.include(yield* inbox.addressed, run.run)
+        const append: Append = { ...run.append(run.message("Hello?")), consumes: [{ id: first, seq: 2 }] }
+        yield* log.append(append)
+        assert.deepStrictEqual((yield* inbox.waiting(run.run)).map((letter) => letter.id), [second])
+      }))
+
+    it.effect("takes a command of the same key for the same command", () =>
+      Effect.gen(function*() {
+        const inbox = yield* Inbox
+        const run = yield* begin
+        const ids = yield* Effect.forEach([1, 2, 3], () => inbox.send({ run: run.run, command: hello, by: "ann", dedupe: "one" }), { concurrency: 3 })
+        assert.strictEqual(new Set(ids).size, 1)
+        assert.strictEqual((yield* inbox.waiting(run.run)).length, 1)
+      }))
+
+    it.effect("does not take a command back that was consumed", () =>
+      Effect.gen(function*() {
+        const inbox = yield* Inbox
+        const log = yield* RunLog
+        const run = yield* begin
+        const id = yield* inbox.send({ run: run.run, command: hello, by: "ann", dedupe: "one" })
+        yield* log.append({ ...run.append(run.message("Hello?")), consumes: [{ id, seq: 2 }] })
+        assert.strictEqual(yield* inbox.send({ run: run.run, command: hello, by: "ann", dedupe: "one" }), id)
+        assert.deepStrictEqual(yield* inbox.waiting(run.run), [])
+        assert.notInclude(yield* inbox.addressed, run.run)
+      }))
+
+    it.effect("does not let a run end over a command that nobody has read", () =>
+      Effect.gen(function*() {
+        const inbox = yield* Inbox
+        const log = yield* RunLog
+        const run = yield* begin
+        yield* log.append(run.append(...run.turn()))
+        const id = yield* inbox.send({ run: run.run, command: hello, by: "ann" })
+        const before = run.state()?.seq ?? 0
+        const end = run.append(run.completed())
+        assert.strictEqual((yield* Effect.flip(log.append(end)))._tag, "CommandsWaiting")
+        assert.strictEqual((yield* log.find(run.run)).seq, before)
+        yield* log.append({ ...end, consumes: [{ id, seq: before + 1 }] }).pipe(Effect.flip)
+        assert.strictEqual((yield* log.find(run.run)).status, "running")
+      }))
+
+    it.effect("refuses commands for a run that is over or was never there", () =>
+      Effect.gen(function*() {
+        const inbox = yield* Inbox
+        const log = yield* RunLog
+        const run = yield* begin
+        yield* log.append(run.append(...run.turn(), run.completed()))
+        const over = yield* Effect.flip(inbox.send({ run: run.run, command: hello, by: "ann" }))
+        assert.strictEqual(over._tag, "RunConflict")
+        assert.include(over.message, "completed")
+        const none = yield* Effect.flip(inbox.send({ run: RunId.make("nobody"), command: hello, by: "ann" }))
+        assert.strictEqual(none._tag, "RunNotFound")
+      }))
+
+    it.effect("announces arrivals in this process", () =>
+      Effect.scoped(Effect.gen(function*() {
+        const inbox = yield* Inbox
+        const run = yield* begin
+        const arrivals = yield* inbox.arrivals
+        yield* inbox.send({ run: run.run, command: hello, by: "ann" })
+        assert.strictEqual(yield* PubSub.take(arrivals), run.run)
+      })))
+  })
+}
