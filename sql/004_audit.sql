@@ -24,16 +24,16 @@ BEGIN
   ORDER BY h.org_id FOR NO KEY UPDATE;
 
   WITH given AS MATERIALIZED (
-    SELECT e.k, h.n + row_number() OVER (PARTITION BY h.org_id ORDER BY e.k) AS n, h.hash AS head, r.*,
+    SELECT h.n + row_number() OVER (PARTITION BY h.org_id ORDER BY r.k) AS n, h.hash AS head, r.*,
       -- A UUIDv7: the time, then chance; rows of one time lie together in the index.
       (lpad(to_hex(r.at), 12, '0') || '7' || substr(gen_random_uuid()::text, 16))::uuid AS id,
       uuid_send(gen_random_uuid()) AS salt
-    FROM jsonb_array_elements(p_rows) WITH ORDINALITY AS e (x, k),
-      jsonb_to_record(e.x) AS r (org_id text, at bigint, event text, action text, tool_name text, principal text, success boolean,
-        agent text, session_id text, run_id text, seq integer, call_id text, source_project text, duration_ms integer,
-        cost_usd numeric(24, 12), target_entity text, input_params jsonb, output_summary text, error_message text, execution jsonb),
-      audit_heads h
-    WHERE h.org_id = r.org_id
+    FROM ROWS FROM (jsonb_to_recordset(p_rows) AS (org_id text, at bigint, event text, action text, tool_name text, principal text,
+        success boolean, agent text, session_id text, run_id text, seq integer, call_id text, source_project text, duration_ms integer,
+        cost_usd numeric(24, 12), target_entity text, input_params jsonb, output_summary text, error_message text, execution jsonb)
+      ) WITH ORDINALITY AS r (org_id, at, event, action, tool_name, principal, success, agent, session_id, run_id, seq, call_id,
+        source_project, duration_ms, cost_usd, target_entity, input_params, output_summary, error_message, execution, k)
+    JOIN audit_heads h ON h.org_id = r.org_id
   ), sealed AS MATERIALIZED (
     SELECT g.*, sha256(g.salt || convert_to(json_build_array(
       g.input_params::text, g.output_summary, g.target_entity, g.error_message)::text, 'UTF8')) AS content_digest
@@ -71,7 +71,7 @@ $$;
 CREATE OR REPLACE FUNCTION audit_erase(
   p_org text, p_by text, p_run text DEFAULT NULL, p_target text DEFAULT NULL, p_n bigint DEFAULT NULL
 ) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
   v_at timestamptz := date_trunc('milliseconds', clock_timestamp());
   v_count bigint;
@@ -107,6 +107,8 @@ DO $$
 DECLARE
   f regprocedure;
 BEGIN
+  -- It runs with the rights of the owner, so that nobody may put tables of his own before these.
+  EXECUTE format('ALTER FUNCTION audit_erase(text, text, text, text, bigint) SET search_path = %I, pg_temp', current_schema);
   FOR f IN SELECT oid::regprocedure FROM pg_proc
     WHERE (proname LIKE 'conductor\_audit\_%' OR proname IN ('conductor_project_audit', 'audit_erase', 'audit_logs_refuse'))
       AND pronamespace = current_schema::regnamespace

@@ -3,9 +3,11 @@ import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Agent from "./Agent.ts"
+import * as AuditLog from "./AuditLog.ts"
 import * as Budget from "./Budget.ts"
 import * as Database from "./Database.ts"
 import * as Inbox from "./Inbox.ts"
@@ -19,6 +21,7 @@ import {
 } from "./Run.ts"
 import * as RunLog from "./RunLog.ts"
 import { Registry, Runs, type StartError } from "./Runs.ts"
+import * as Tool from "./Tool.ts"
 
 /** What a finished run has to say. */
 export interface RunResult<Out> {
@@ -57,6 +60,7 @@ type Output<A extends Agent.Any> = A extends Agent.Agent<infer _In, infer Out, i
 /** The services that the runtime itself brings; handlers of agents may use them. */
 export type Provided =
   | Conductor
+  | AuditLog.AuditLog
   | Budget.Budget
   | Inbox.Inbox
   | RunLog.RunLog
@@ -89,7 +93,29 @@ const models = Model.Models.layer.pipe(
 )
 
 const gates = [Inbox.gate, Budget.gate]
-const projections = (_agents: Agents): ReadonlyArray<RunLog.Projection> => [Inbox.projection, Budget.projection]
+
+/** What the definitions of the agents' tools say about their parameters: which are secret, and what a call is about. */
+const facts = (agents: Agents): AuditLog.Lookup => {
+  const known = new Map<string, AuditLog.ToolFacts>()
+  for (const agent of agents) {
+    for (const tool of agent.plugins.flatMap((plugin) => plugin.tools)) {
+      const target = Context.get(tool.annotations, Tool.Target)
+      // Schemas of tools need no services; see `Agent.register`.
+      const decode = Schema.decodeUnknownSync(Schema.toCodecJson(tool.parametersSchema as Schema.Codec<unknown>))
+      known.set(`${agent.name}/${tool.name}`, {
+        sensitive: AuditLog.sensitivePaths(tool.parametersSchema),
+        target: (parameters) => target === undefined ? null : target(decode(parameters))
+      })
+    }
+  }
+  return (agent, tool) => known.get(`${agent}/${tool}`)
+}
+
+const projections = (agents: Agents): ReadonlyArray<RunLog.Projection> => [
+  Inbox.projection,
+  Budget.projection,
+  AuditLog.projectionOf(facts(agents))
+]
 
 /** Registers the agents: builds their handlers, and refuses two agents of one name. */
 const registry = <const A extends Agents>(agents: A): Layer.Layer<Registry, RegistrationError<A>, Agent.Services<A[number]>> =>
@@ -203,7 +229,7 @@ export class Conductor extends Context.Service<Conductor, {
   /** In process memory: nothing outlives the layer. The same rules, fences, budgets and audit as on a database. */
   static readonly layerMemory = <const A extends Agents, E = Model.CatalogInvalid | Config.ConfigError>(options: Options<A, E>) =>
     runtime(options.agents).pipe(
-      Layer.provideMerge(Layer.mergeAll(Inbox.Inbox.layerMemory, Budget.Budget.layerMemory)),
+      Layer.provideMerge(Layer.mergeAll(Inbox.Inbox.layerMemory, Budget.Budget.layerMemory, AuditLog.AuditLog.layerMemory)),
       Layer.provideMerge(RunLog.RunLog.layerMemory(gates, projections(options.agents))),
       Layer.provideMerge(options.models ?? (models as Layer.Layer<Model.Models | Model.Catalog, E>)), // `E` is its default where `models` is absent
       Layer.provideMerge(SecureRandom.layerWebCrypto)
@@ -283,7 +309,7 @@ const runtime = <const A extends Agents>(agents: A) =>
 
 const durable = <const A extends Agents, E, E2>(options: Options<A, E>, database: Database.DatabaseLayer<E2>) =>
   runtime(options.agents).pipe(
-    Layer.provideMerge(Layer.mergeAll(Inbox.Inbox.layer, Budget.Budget.layer)),
+    Layer.provideMerge(Layer.mergeAll(Inbox.Inbox.layer, Budget.Budget.layer, AuditLog.AuditLog.layer)),
     Layer.provideMerge(RunLog.RunLog.layerSql(gates, projections(options.agents))),
     Layer.provideMerge(options.models ?? (models as Layer.Layer<Model.Models | Model.Catalog, E>)), // `E` is its default where `models` is absent
     Layer.provideMerge(database),

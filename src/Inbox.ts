@@ -1,13 +1,17 @@
+import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
+import * as Queue from "effect/Queue"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import { InboxId, isOver, RunConflict, type RunId, RunNotFound, StorageFailed } from "./Run.ts"
+import { Database } from "./Database.ts"
+import { InboxId, isOver, RunConflict, RunId, RunNotFound, StorageFailed } from "./Run.ts"
 import { CommandsWaiting, type Gate, type Projection, Store, Tables } from "./RunLog.ts"
 
 /** What somebody wants of a run. */
@@ -82,6 +86,28 @@ export const projection: Projection = {
   }
 }
 
+const channel = "conductor_inbox"
+
+/**
+ * How arrivals are told: to every process by NOTIFY where the database has sessions to listen in, else to this process.
+ * A notice that is lost costs a second: inboxes are looked through that often.
+ */
+const announcer = Effect.fnUntraced(function*(arrived: PubSub.PubSub<RunId>) {
+  const { listen } = yield* Database
+  const pg = yield* PgClient.PgClient
+  if (!listen) return (run: RunId): Effect.Effect<void> => Effect.asVoid(PubSub.publish(arrived, run))
+  yield* Effect.scoped(Effect.gen(function*() {
+    const notices = yield* pg.listen(channel)
+    yield* Effect.forever(Effect.flatMap(Queue.take(notices), ({ payload }) => PubSub.publish(arrived, RunId.make(payload))))
+  })).pipe(
+    Effect.tapError((error) => Effect.logDebug(`Not listening for commands: ${error.message}`)),
+    Effect.retry(Schedule.spaced("1 second")),
+    Effect.forkScoped
+  )
+  return (run: RunId): Effect.Effect<void> =>
+    Effect.andThen(PubSub.publish(arrived, run), Effect.ignore(pg.notify(channel, run)))
+})
+
 /** The commands for runs: durable, in order, each consumed once. */
 export class Inbox extends Context.Service<Inbox, {
   /** Accepts a command: when this returns, it is durable. */
@@ -99,6 +125,7 @@ export class Inbox extends Context.Service<Inbox, {
     const store = yield* Store
     const random = yield* SecureRandom.SecureRandom
     const arrived = yield* PubSub.sliding<RunId>(1024)
+    const announce = yield* announcer(arrived)
     const encode = Schema.encodeUnknownSync(Schema.fromJsonString(Command))
     const decode = Schema.decodeUnknownSync(Schema.fromJsonString(Command))
     const failed = (operation: string) => (error: SqlError) =>
@@ -120,7 +147,7 @@ export class Inbox extends Context.Service<Inbox, {
           ? new RunNotFound({ run: letter.run })
           : over(letter.run, run.value.status)
       }
-      yield* PubSub.publish(arrived, letter.run)
+      yield* announce(letter.run)
       return row.id
     })
 

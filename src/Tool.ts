@@ -28,9 +28,9 @@ export const Timeout = Context.Reference<Duration.Duration>("conductor-ai/Tool/T
   defaultValue: () => Duration.seconds(60)
 })
 
-/** The target of a call for the audit log, such as `lead:123`, from its decoded parameters. */
-export const Target = Context.Reference<(parameters: unknown) => string | null>("conductor-ai/Tool/Target", {
-  defaultValue: () => () => null
+/** The target of a call for the audit log, such as `lead:123`, from its decoded parameters, where a tool has such a thing. */
+export const Target = Context.Reference<((parameters: unknown) => string | null) | undefined>("conductor-ai/Tool/Target", {
+  defaultValue: () => undefined
 })
 
 /** Any tool that an agent can have. */
@@ -87,7 +87,7 @@ export const make = <
     Context.add(AiTool.Readonly, options.effect === "pure"),
     Context.add(AiTool.Idempotent, options.effect !== "unsafe"),
     // The handler is called with decoded parameters of this very schema.
-    Context.add(Target, target === undefined ? () => null : (parameters) => target(parameters as Parameters["Type"]))
+    Context.add(Target, target === undefined ? undefined : (parameters) => target(parameters as Parameters["Type"]))
   )
   return AiTool.make(name, {
     description: options.description,

@@ -35,8 +35,6 @@ export interface RegisteredTool {
   readonly encodeFailure: (error: unknown) => Effect.Effect<unknown, Schema.SchemaError>
   readonly decodeFailure: (encoded: unknown) => Effect.Effect<unknown, Schema.SchemaError>
   readonly handle: (parameters: unknown, call: Tool.Call["Service"]) => Effect.Effect<unknown, unknown>
-  readonly parametersSchema: Schema.Constraint
-  readonly target: (parameters: unknown) => string | null
 }
 
 /** What a model is told and what its tools promise, and the hash that names it. */
@@ -78,8 +76,6 @@ const registerTool = (plugin: Plugin.Any, tool: Tool.Any, handlers: Context.Cont
     encodeSuccess: encoder(tool.successSchema),
     encodeFailure: encoder(tool.failureSchema),
     decodeFailure: decoder(tool.failureSchema),
-    parametersSchema: tool.parametersSchema,
-    target: Context.get(annotations, Tool.Target),
     handle: (parameters, call) => {
       const services = Context.add(context, Tool.Call, call)
       const preliminary = { toolCallId: call.id, preliminary: (value: unknown) => call.progress(JSON.stringify(value) ?? "") }

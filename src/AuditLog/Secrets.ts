@@ -77,7 +77,24 @@ const looks = new RegExp(
 )
 const schemes = /\b(bearer\s+)[A-Za-z0-9._~+/-]{8,}=*|\b(basic\s+)[A-Za-z0-9+/]{16,}={0,2}/gi
 const connections = /\b([a-z][a-z0-9+.-]{1,30}:\/\/[^\s:/?#@"'<>]{0,200}:)[^\s/?#"'<>]{1,400}@/gi
-const assignment = /([A-Za-z][A-Za-z0-9_.-]{0,80})(?:\\{0,8}["'])?\s{0,8}[:=]\s{0,8}/g
+const separator = /[:=]/g
+const spaces = /\s{0,8}/y
+const nameCharacter = /[A-Za-z0-9_.-]/
+
+/** Goes back from `at` over at most `most` characters that are of the kind. */
+const back = (text: string, at: number, most: number, is: (char: string) => boolean): number => {
+  let from = at
+  while (from > 0 && at - from < most && is(text.charAt(from - 1))) from--
+  return from
+}
+
+/** The name right before a separator, quoted or not: `token`, `"api_key" `, `\"password\"`; empty where there is none. */
+const nameBefore = (text: string, separator: number): string => {
+  let end = back(text, separator, 8, (char) => char === " " || char === "\t" || char === "\n")
+  if (text.charAt(end - 1) === "\"" || text.charAt(end - 1) === "'") end = back(text, end - 1, 8, (char) => char === "\\")
+  return text.slice(back(text, end, 80, (char) => nameCharacter.test(char)), end)
+}
+
 const opening = /\\{0,8}["']/y
 
 const closing: { readonly [open: string]: string } = { "{": "}", "[": "]" }
@@ -118,14 +135,16 @@ const hideValue = (text: string, at: number): readonly [hidden: string, end: num
 const hideAssigned = (text: string): string => {
   let out = ""
   let done = 0
-  assignment.lastIndex = 0
-  for (let match = assignment.exec(text); match !== null; match = assignment.exec(text)) {
-    if (!isSecretName(match[1] ?? "")) continue
-    const from = assignment.lastIndex
+  separator.lastIndex = 0
+  for (let match = separator.exec(text); match !== null; match = separator.exec(text)) {
+    if (!isSecretName(nameBefore(text, match.index))) continue
+    spaces.lastIndex = match.index + 1
+    spaces.exec(text)
+    const from = spaces.lastIndex
     const [hidden, end] = hideValue(text, from)
     out += text.slice(done, from) + hidden
     done = end
-    assignment.lastIndex = Math.max(end, from)
+    separator.lastIndex = end
   }
   return done === 0 ? text : out + text.slice(done)
 }

@@ -28,7 +28,7 @@ const aboutTheCommand = new Set(["UnknownModel", "ForbiddenModel", "AgentNotRegi
 
 /** One line, without passwords of connection URLs. */
 export const oneLine = (text: string): string =>
-  text.replace(/\s*\n\s*/g, " ").replace(/:\/\/[^\s/@]*@/g, "://…@").trim()
+  text.replace(/\s*\n\s*/g, " ").replace(/:\/\/(?!user:password@)[^\s@]*@/g, "://…@").trim()
 
 const remedy = `run it again with --log-level debug or CONDUCTOR_DEBUG=1 for the stack`
 

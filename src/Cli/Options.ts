@@ -23,7 +23,7 @@ export const json = Flag.Boolean("json").pipe(
 
 /** How many rows a list has at most. */
 export const limit = Flag.Int("limit").pipe(
-  Flag.filter((number) => number >= 1 && number <= 10_000, (number) => `Expected a number from 1 to 10000, got ${number}`),
+  Flag.filter((number) => number >= 1 && number <= 10_000, () => "Expected a number from 1 to 10000"),
   Flag.withDescription("How many rows at most"),
   Flag.withDefault(20)
 )

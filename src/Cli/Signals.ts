@@ -14,13 +14,15 @@ export type Reaction =
   /** The program ends at once. */
   | "exit"
 
-/** Signals as a command sees them. */
-export class Signals extends Context.Service<Signals, {
-  /** Waits for Ctrl-C, or for the end of whoever reads; only under {@link Signals.heeding}. */
+interface Heard {
+  /** Waits for Ctrl-C, or for the end of whoever reads; only under `heeding`. */
   readonly stop: Effect.Effect<"SIGINT" | "EPIPE">
-  /** Runs an effect that takes care of {@link Signals.stop} itself, so that the program is not interrupted by it. */
+  /** Runs an effect that takes care of `stop` itself, so that the program is not interrupted by it. */
   readonly heeding: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-}>()("conductor-ai/Cli/Signals") {}
+}
+
+/** Signals as a command sees them. */
+export class Signals extends Context.Service<Signals, Heard>()("conductor-ai/Cli/Signals") {}
 
 /** Signals and what receives them from the system. */
 export const makeSignals = () => {

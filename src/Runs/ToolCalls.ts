@@ -5,6 +5,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as AiTool from "effect/ai/Tool"
 import type { RegisteredTool } from "../Agent.ts"
@@ -59,12 +60,18 @@ const failureOf = (tool: RegisteredTool, error: unknown): Effect.Effect<Ending> 
   }
   return tool.encodeFailure(error).pipe(
     Effect.map((encoded): Ending => {
-      const text = json(encoded)
-      return tool.fatal ? { outcome: "failure", result: text, fatal: text } : { outcome: "failure", result: text }
+      const result = json(said(encoded, error))
+      return tool.fatal ? { outcome: "failure", result, fatal: json(encoded) } : { outcome: "failure", result }
     }),
     Effect.orElseSucceed(() => sentence("failure", `The tool "${tool.name}" failed: ${messageOf(error)}`))
   )
 }
+
+/** What the model is told of a failure: its data, and its sentence where it has one. */
+const said = (encoded: unknown, error: unknown): unknown =>
+  error instanceof Error && error.message !== "" && Predicate.isObject(encoded)
+    ? { ...encoded, message: error.message }
+    : encoded
 
 const messageOf = (error: unknown): string => error instanceof Error ? error.message : String(error)
 

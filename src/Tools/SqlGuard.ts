@@ -83,7 +83,7 @@ const attribute = (list: unknown): Refusal | undefined => {
 const relation = (node: Json, scope: Scope | undefined, relations: ReadonlySet<string>): Refusal | undefined => {
   const name = String(node["relname"])
   const schema = node["schemaname"]
-  const remedy = `read from ${[...relations].sort().join(", ")} or a WITH query`
+  const remedy = `read from ${[...relations].toSorted().join(", ")} or a WITH query`
   if (schema !== undefined && schema !== "public") return [`The schema ${quoted(String(schema))} is not open to queries`, remedy]
   if (schema === undefined && sees(scope, name)) return undefined
   return relations.has(name) ? undefined : [`The table ${quoted(name)} is not open to queries`, remedy]
@@ -213,7 +213,7 @@ const single = (parsed: unknown): Refusal | { readonly query: unknown; readonly 
   return { query: tree, start: typeof start === "number" ? start : 0, length: typeof length === "number" ? length : undefined }
 }
 
-const refuse = ([thing, remedy]: Refusal) => Result.fail(new SqlRefused({ thing, remedy }))
+const refuse = ([thing, remedy]: Refusal) => Result.fail(new SqlRefused({ thing: thing.replaceAll(/\s+/g, " "), remedy }))
 
 /** Looks at a whole parse tree as the parser made it; gives what is wrong with it, or nothing. */
 export const problemOf = (tree: unknown, relations: ReadonlySet<string>): Refusal | undefined => {

@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import { loadDealers } from "./demo/Dealers.ts"
 import { dealerDistances, DealerDistances } from "./demo/Distances.ts"
 import { question, script } from "./demo/Script.ts"
-import { Agent, Plugin, SqlQuery } from "./demo/Sdk.ts"
+import { Agent, Plugin, SqlQuery } from "../index.ts"
 
 export { DealersNotLoaded } from "./demo/Dealers.ts"
 

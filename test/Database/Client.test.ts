@@ -37,6 +37,17 @@ for (const { name, layer: database } of databases) {
         assert.strictEqual(back?.bytes.length, 20_000_000)
       }), 60_000)
 
+    it.effect("gives an answer in every form", () =>
+      Effect.gen(function*() {
+        const sql = yield* SqlClient.SqlClient
+        const one = sql`SELECT 1 AS one`
+        assert.deepStrictEqual(yield* one.values, [[1]])
+        assert.deepStrictEqual(yield* one.unprepared, [{ one: 1 }])
+        assert.deepStrictEqual(yield* one.withoutTransform, [{ one: 1 }])
+        assert.include(yield* one.raw, { command: "SELECT" })
+        assert.strictEqual(yield* sql.withTransaction(Effect.as(one.values, "done")), "done")
+      }))
+
     it.effect("refuses NUL in text with a typed error", () =>
       Effect.gen(function*() {
         const sql = yield* SqlClient.SqlClient

@@ -11,14 +11,14 @@ import { freshDirectory, scratchPath } from "../support/databases.ts"
 
 const endless = "SELECT count(*) FROM generate_series(1, 100000000000)"
 
-/** A database thread under test: its deadline is a second, and it can be lost on purpose. */
-const withBackend = Effect.fnUntraced(function*(options: { readonly dir?: string; readonly deadline?: number } = {}) {
+/** A database thread under test, which can be lost on purpose. */
+const withBackend = Effect.fnUntraced(function*(options: { readonly dir?: string; readonly deadline?: number; readonly cancelGrace?: number } = {}) {
   const dir = options.dir ?? `${yield* freshDirectory}/pgdata`
   const backend = new Backend({
     where: dir,
     settings: { dataDir: dir, load: undefined, fsync: false },
     deadline: options.deadline ?? 1000,
-    cancelGrace: 100
+    cancelGrace: options.cancelGrace ?? 100
   })
   yield* Effect.addFinalizer(() => Effect.promise(() => backend.close()))
   const sql = yield* Effect.provide(Embedded.clientOf(backend), Reactivity.layer)
@@ -54,7 +54,7 @@ describe("the embedded database", () => {
       assert.strictEqual(yield* database.generations, 2)
       yield* Fiber.interrupt(ticker)
     }).pipe(
-      Effect.provide(Layer.unwrap(Effect.map(freshDirectory, (dir) => Database.layerEmbedded({ dir, fsync: false })))),
+      Effect.provide(Layer.unwrap(Effect.map(freshDirectory, (dir) => Database.layerEmbedded({ dir, fsync: false, migrate: false })))),
       Effect.provideService(StatementDeadline, Duration.seconds(1))
     ))
 
@@ -85,7 +85,7 @@ describe("the embedded database", () => {
 
   it.live("an interrupted statement that ends within the grace costs nothing", () =>
     Effect.gen(function*() {
-      const { backend, sql } = yield* withBackend()
+      const { backend, sql } = yield* withBackend({ deadline: 20_000, cancelGrace: 10_000 })
       const short = yield* Effect.forkChild(sql.unsafe("SELECT count(*) FROM generate_series(1, 200000)"))
       yield* Effect.sleep("5 millis")
       yield* Fiber.interrupt(short)
@@ -154,7 +154,7 @@ describe("the embedded database", () => {
     Effect.gen(function*() {
       const dir = yield* freshDirectory
       const open = <A, E>(effect: Effect.Effect<A, E, SqlClient.SqlClient | Database>) =>
-        Effect.provide(effect, Database.layerEmbedded({ dir }))
+        Effect.provide(effect, Database.layerEmbedded({ dir, migrate: false }))
       yield* open(Effect.gen(function*() {
         const sql = yield* SqlClient.SqlClient
         assert.strictEqual((yield* Database).durability, "power loss")

@@ -139,7 +139,7 @@ describe("the lock of a data directory", () => {
         child.once("exit", () => resolve())
         child.kill("SIGKILL")
       }))
-      const context = yield* Layer.build(Database.layerEmbedded({ dir }))
+      const context = yield* Layer.build(Database.layerEmbedded({ dir, migrate: false }))
       const sql = Context.get(context, SqlClient.SqlClient)
       assert.deepStrictEqual(yield* sql`SELECT company_name FROM leads`, [{ company_name: "Committed" }])
     }), 60_000)

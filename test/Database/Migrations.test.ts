@@ -100,6 +100,20 @@ for (const { name, layer: database } of emptyDatabases({ migrate: false })) {
         assert.deepStrictEqual(yield* Migrations.run(folder), ["001_a.sql"])
       }))
 
+    it.effect("tells the detail and the hint of a failure", () =>
+      Effect.gen(function*() {
+        yield* forget
+        const table = fresh()
+        const twice = yield* Effect.flip(Migrations.run(folderOf({
+          "001_a.sql": `CREATE TABLE ${table} (i int PRIMARY KEY);\nINSERT INTO ${table} VALUES (7), (7)`
+        })))
+        assert.include(twice.message, "line 2")
+        assert.include(twice.message, "Key (i)=(7) already exists")
+        const misspelt = yield* Effect.flip(Migrations.run(folderOf({ "001_a.sql": "SELECT lenght('x')" })))
+        assert.include(misspelt.message, "lenght")
+        assert.include(misspelt.message, "line 1")
+      }))
+
     it.effect("refuses transaction control in a file", () =>
       Effect.gen(function*() {
         yield* forget

@@ -6,7 +6,7 @@ import * as net from "node:net"
 import { inject } from "vitest"
 import { Database } from "../../src/Database.ts"
 import { targetOf } from "../../src/Database/Postgres.ts"
-import { freshDirectory, freshPostgres, scratchPath } from "../support/databases.ts"
+import { freshPostgres, scratchPath } from "../support/databases.ts"
 
 const target = (url: string) => targetOf(Redacted.make(url))
 
@@ -146,8 +146,8 @@ describe("a Postgres", () => {
 describe("Database.layer", () => {
   it.live("takes DATABASE_URL, then SUPABASE_DB_URL", () =>
     Effect.gen(function*() {
-      const { name, url } = yield* freshPostgres()
-      const other = yield* freshPostgres()
+      const { name, url } = yield* freshPostgres({ template: false })
+      const other = yield* freshPostgres({ template: false })
       const first = Context.get(
         yield* chosenBy({ DATABASE_URL: Redacted.value(url), SUPABASE_DB_URL: Redacted.value(other.url), CONDUCTOR_DATABASE_CONNECTIONS: "2" }),
         Database
@@ -163,7 +163,7 @@ describe("Database.layer", () => {
 
   it.live("embeds one in CONDUCTOR_DATA_DIR without a URL", () =>
     Effect.gen(function*() {
-      const dir = yield* freshDirectory
+      const dir = scratchPath("chosen")
       const context = yield* chosenBy({ CONDUCTOR_DATA_DIR: dir, CONDUCTOR_DATABASE_FSYNC: "false", CONDUCTOR_DATABASE_TIMEOUT: "700 millis" })
       const database = Context.get(context, Database)
       assert.strictEqual(database.description, dir)
@@ -171,7 +171,7 @@ describe("Database.layer", () => {
       const sql = Context.get(context, SqlClient.SqlClient)
       const error = yield* Effect.flip(sql`SELECT count(*) FROM generate_series(1, 100000000000)`)
       assert.include(error.message, "700 ms")
-      const without = yield* Effect.scoped(chosenBy({ CONDUCTOR_DATA_DIR: yield* freshDirectory }))
+      const without = yield* Effect.scoped(chosenBy({ CONDUCTOR_DATA_DIR: scratchPath("chosen") }))
       assert.strictEqual(Context.get(without, Database).durability, "power loss")
     }))
 

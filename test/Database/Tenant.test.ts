@@ -94,8 +94,10 @@ for (const { name, layer: database } of databases) {
     it.effect("the views show an organisation its own rows, and the audit trail cannot be changed by anybody", () =>
       Effect.gen(function*() {
         const sql = yield* SqlClient.SqlClient
-        for (const [n, org] of [[1, "views"], [1, "other"]] as const) {
-          yield* sql`INSERT INTO audit_logs ${sql.insert({ org_id: org, n, action: "tool_call", tool_name: "web_fetch", success: false, cost_usd: "0.000000000006" })}`
+        for (const org of ["views", "other"]) {
+          yield* sql`INSERT INTO audit_logs
+            (id, org_id, n, "timestamp", event, action, tool_name, principal, success, cost_usd, content_digest, hash)
+            VALUES (gen_random_uuid(), ${org}, 1, now(), 'ToolCompleted', 'tool_call', 'web_fetch', 'test', false, 0.000000000006, '', '')`
         }
         const failures = sql<{ readonly org_id: string }>`SELECT org_id FROM recent_failures`
         assert.deepStrictEqual(yield* asOrg("views")(failures), [{ org_id: "views" }])

@@ -58,6 +58,9 @@ describe("the database thread's code", () => {
       assert(answer?.tag === "Data")
       assert.include(Buffer.from(answer.bytes).toString("latin1"), "42")
       assert.isAbove(Atomics.load(second.flow, 0), 0)
+      // A statement that a request cannot execute: the thread says so and goes on.
+      yield* second.next
+      assert.strictEqual((yield* second.ask({ tag: "Exec", bytes: new Uint8Array(0) }))?.tag, "Done")
     }), 60_000)
 
   it.live("says why it cannot open", () =>

@@ -1,6 +1,9 @@
 import { assert, describe, it, layer } from "@effect/vitest"
+import * as SqlClient from "effect/sql/SqlClient"
 import { Arbitrary, Context, Effect, Layer, Result, Schema } from "effect"
 import { type Guard, make, maxBytes, problemOf } from "../../src/Tools/SqlGuard.ts"
+import { functions, types } from "../../src/Tools/SqlGuard/Names.ts"
+import { postgres } from "../support/databases.ts"
 import { hostile, innocent } from "./SqlGuard.queries.ts"
 
 const relations = new Set(["leads", "lead_pipeline", "recent_failures", "tool_usage_stats"])
@@ -60,7 +63,8 @@ layer(Guarded.layer)("SqlGuard", (it) => {
       assert.strictEqual(says("SELECT * FROM leads FOR UPDATE"), "FOR UPDATE and FOR SHARE lock rows: leave the locking clause away.")
       assert.strictEqual(says("SELECT 1; SELECT 2"), "There are 2 statements: send one SELECT alone.")
       assert.match(says("SELECT 1 FROM"), /^The query does not parse \(syntax error at end of input\): correct it\.$/)
-      assert.strictEqual(says(`SELECT * FROM ${"x".repeat(63)}`).length < 200, true)
+      assert.match(says("SELECT * FROM \"a\n\nb\""), /^The table a b is not open/)
+      assert.match(says(`SELECT * FROM ${"x".repeat(63)}`), /^The table x{60}… is not open/)
     }))
 
   it.effect("refuses texts that the database would read otherwise, and long ones", () =>
@@ -176,5 +180,33 @@ describe("SqlGuard.problemOf", () => {
       assert.match(problem({ FuncCall: {} }) ?? "", /function/)
       assert.match(problem({ constructor: {} }) ?? "", /constructor/)
       assert.match(problem({ RangeVar: { relname: "leads", __proto__: null, valueOf: 1 } }) ?? "", /RangeVar\.valueOf/)
+    }))
+})
+
+layer(postgres, { timeout: "60 seconds" })("SqlGuard's names", (it) => {
+  it.effect("every allowed function only computes, whatever its arguments are", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
+      const rows = yield* sql<{ readonly name: string; readonly volatile: boolean; readonly definer: boolean; readonly odd: string | null }>`
+        SELECT proname AS name, bool_or(provolatile = 'v') AS volatile, bool_or(prosecdef) AS definer,
+          string_agg(DISTINCT t.typname, ' ') FILTER (WHERE t.typname ~ '^reg|^(xml|cstring|internal|refcursor|lo)$') AS odd
+        FROM pg_proc p LEFT JOIN LATERAL unnest(p.proargtypes) AS a (oid) ON true LEFT JOIN pg_type t ON t.oid = a.oid
+        WHERE pronamespace = 'pg_catalog'::regnamespace GROUP BY proname`
+      const known = new Map(rows.map((row) => [row.name, row]))
+      assert.deepStrictEqual([...functions].filter((name) => !known.has(name)), [])
+      const of = (test: (row: typeof rows[number]) => boolean) =>
+        [...functions].filter((name) => { const row = known.get(name); return row !== undefined && test(row) }).toSorted()
+      assert.deepStrictEqual(of((row) => row.volatile), ["clock_timestamp", "random"])
+      assert.deepStrictEqual(of((row) => row.definer), [])
+      assert.deepStrictEqual(of((row) => row.odd !== null), [])
+    }))
+
+  it.effect("every allowed type is one that looks nothing up", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
+      for (const name of types) {
+        const [row] = yield* sql<{ readonly type: string | null }>`SELECT to_regtype(${name})::text AS type`
+        assert.notMatch(row?.type ?? "", /^reg/)
+      }
     }))
 })

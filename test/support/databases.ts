@@ -10,15 +10,11 @@
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Layer, Redacted } from "effect"
 import * as Reactivity from "effect/reactivity/Reactivity"
-import type { SqlClient } from "effect/sql/SqlClient"
 import { randomUUID } from "node:crypto"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { inject } from "vitest"
-import { Database, type MigrateOptions, type OpenError } from "../../src/Database.ts"
-
-/** What a database provides. */
-export type DatabaseLayer = Layer.Layer<Database | PgClient.PgClient | SqlClient, OpenError>
+import { Database, type DatabaseLayer, type MigrateOptions } from "../../src/Database.ts"
 
 /** A path that nothing uses yet, removed after the run. */
 export const scratchPath = (name: string) => path.join(inject("scratch"), `${name}-${randomUUID()}`)
@@ -55,11 +51,13 @@ export const freshDirectory = Effect.sync(() => {
 
 /** A fresh, migrated embedded database. */
 export const embedded: DatabaseLayer = Layer.unwrap(
-  Effect.map(freshDirectory, (dir) => Database.layerEmbedded({ dir, fsync: false }))
+  Effect.map(freshDirectory, (dir) => Database.layerEmbedded({ dir, fsync: false, migrate: { folder: inject("migrations") } }))
 )
 
 /** A fresh, migrated Postgres. */
-export const postgres: DatabaseLayer = Layer.unwrap(Effect.map(freshPostgres(), ({ url }) => Database.layerPostgres({ url })))
+export const postgres: DatabaseLayer = Layer.unwrap(
+  Effect.map(freshPostgres(), ({ url }) => Database.layerPostgres({ url, migrate: { folder: inject("migrations") } }))
+)
 
 /** Both, for contract suites: `name` is for the suite's title. */
 export const databases: ReadonlyArray<{ readonly name: "pglite" | "postgres"; readonly layer: DatabaseLayer }> = [

@@ -13,4 +13,4 @@ await Effect.gen(function*() {
     sql`INSERT INTO leads (org_id, source_project, company_name) VALUES ('acme', 'test', 'Not committed')`,
     Effect.sleep("1 hour")
   ))
-}).pipe(Effect.provide(Database.layerEmbedded({ dir })), Effect.runPromise)
+}).pipe(Effect.provide(Database.layerEmbedded({ dir, migrate: false })), Effect.runPromise)

@@ -10,6 +10,7 @@ import * as os from "node:os"
 import * as path from "node:path"
 import type { TestProject } from "vitest/node"
 import { Database } from "../../src/Database.ts"
+import { ownFolder } from "../../src/Database/Migrations.ts"
 
 declare module "vitest" {
   interface ProvidedContext {
@@ -17,6 +18,8 @@ declare module "vitest" {
     readonly postgresUrl: string
     /** A directory of the embedded database with all migrations applied; copy it. */
     readonly embeddedTemplate: string
+    /** The package's migrations as they were when the run began, so that an edit of a file in the middle of a run changes nothing. */
+    readonly migrations: string
     /** A directory for whatever a test file makes, removed at the end. */
     readonly scratch: string
   }
@@ -60,14 +63,18 @@ export default async function setup(project: TestProject) {
     await server.start()
     const urlOf = (database: string) => `postgres://postgres:${encodeURIComponent(password)}@127.0.0.1:${port}/${database}`
     await server.createDatabase("conductor_template")
+    const migrations = path.join(scratch, "sql")
+    fs.cpSync(ownFolder, migrations, { recursive: true })
+    const migrate = { folder: migrations }
     const embeddedTemplate = path.join(scratch, "embedded-template")
     const build = (layer: Layer.Layer<Database, unknown>) => Effect.runPromise(Effect.scoped(Layer.build(layer)))
     await Promise.all([
-      build(Database.layerPostgres({ url: Redacted.make(urlOf("conductor_template")) })),
-      build(Database.layerEmbedded({ dir: embeddedTemplate, fsync: false }))
+      build(Database.layerPostgres({ url: Redacted.make(urlOf("conductor_template")), migrate })),
+      build(Database.layerEmbedded({ dir: embeddedTemplate, fsync: false, migrate }))
     ])
     project.provide("postgresUrl", urlOf("postgres"))
     project.provide("embeddedTemplate", embeddedTemplate)
+    project.provide("migrations", migrations)
     project.provide("scratch", scratch)
   } catch (cause) {
     await teardown()

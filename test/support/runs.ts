@@ -10,7 +10,7 @@
 import { randomUUID } from "node:crypto"
 import * as Money from "../../src/Money.ts"
 import {
-  AgentName, AttemptId, DefinitionHash, type EffectClass, fold, InboxId, ModelRef, OrgId, RunEvent, RunId, type RunState, SessionId,
+  AgentName, AttemptId, DefinitionHash, type EffectClass, fold, InboxId, ModelRef, OrgId, type RunEvent, RunId, type RunState, SessionId,
   type ToolOutcome
 } from "../../src/Run.ts"
 import type { Append, Step } from "../../src/RunLog.ts"

@@ -5,7 +5,7 @@ import * as Stream from "effect/Stream"
 import * as Csv from "effect/encoding/Csv"
 import * as fs from "node:fs/promises"
 import { fileURLToPath } from "node:url"
-import { asOrg, type OrgId } from "./Sdk.ts"
+import { asOrg, type Run } from "../../index.ts"
 
 /** The dealers of the demonstration could not be loaded. */
 export class DealersNotLoaded extends Schema.TaggedError<DealersNotLoaded>()("DealersNotLoaded", {
@@ -22,7 +22,8 @@ export class DealersNotLoaded extends Schema.TaggedError<DealersNotLoaded>()("De
 /** The same file from `src/` and from `dist/`: compiling does not copy it. */
 const file = fileURLToPath(new URL("../../../src/plugins/demo/dealers.csv", import.meta.url))
 
-const empty = (value: string) => value === "" ? null : value
+/** An empty cell is no value. */
+const filled = (cell: string | undefined) => cell || null
 
 /** One row for the table from one record of the file; the database turns texts into its own types. */
 const rowOf = (record: Readonly<Record<string, string>>) => {
@@ -34,9 +35,9 @@ const rowOf = (record: Readonly<Record<string, string>>) => {
     zip_code: zip,
     address: { street, city, state, zip, lat: Number(lat), lng: Number(lng) },
     contacts: [{ name, title, email, phone }],
-    license_number: empty(license_number ?? ""),
-    license_expiry: empty(license_expiry ?? ""),
-    qualification_score: empty(qualification_score ?? "")
+    license_number: filled(license_number),
+    license_expiry: filled(license_expiry),
+    qualification_score: filled(qualification_score)
   }
 }
 
@@ -53,7 +54,7 @@ export const readDealers = (path: string = file) =>
  * Puts the dealers into the organisation's `leads`, all in one statement, and gives their number. Those that are there
  * already, by their external id, are as in the file afterwards. Fails with {@link DealersNotLoaded}.
  */
-export const loadDealers = Effect.fn("demo.load")(function*(org: OrgId) {
+export const loadDealers = Effect.fn("demo.load")(function*(org: Run.OrgId) {
   const sql = yield* SqlClient.SqlClient
   const dealers = yield* readDealers()
   const columns = [

@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as SqlClient from "effect/sql/SqlClient"
-import { asOrg, Tool } from "./Sdk.ts"
+import { asOrg, Tool } from "../../index.ts"
 
 /** The dealers could not be read. */
 export class DealersUnavailable extends Schema.TaggedError<DealersUnavailable>()("DealersUnavailable", {
@@ -65,7 +65,7 @@ const shown = ({ city, company_name, external_id }: Row): typeof Dealer.Type => 
 export const nearestPairs = (rows: ReadonlyArray<Row>, count: number): ReadonlyArray<typeof Pair.Type> => {
   const pairs = rows.flatMap((a, index) => rows.slice(index + 1).map((b) => ({ a, b, miles: milesBetween(a, b) })))
   return pairs
-    .sort((one, other) => one.miles - other.miles)
+    .toSorted((one, other) => one.miles - other.miles)
     .slice(0, count)
     .map(({ a, b, miles }) => ({ a: shown(a), b: shown(b), miles: Math.round(miles * 10) / 10 }))
 }

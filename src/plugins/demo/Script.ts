@@ -1,7 +1,7 @@
 import type * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import { Model, type Transcript } from "./Sdk.ts"
+import { Model, type Run } from "../../index.ts"
 
 /** The question that the demonstration asks. */
 export const question = "Which state has the most Generac dealers, how many are there, and which two of them are closest together?"
@@ -12,10 +12,10 @@ export interface Pace {
   readonly pace?: Duration.Input
 }
 
-type Results = ReadonlyArray<Transcript.ToolResult>
+type Results = ReadonlyArray<Run.Transcript.ToolResult>
 
 /** What has been said since the last question. */
-const since = (messages: ReadonlyArray<Transcript.Message>) => {
+const since = (messages: ReadonlyArray<Run.Transcript.Message>) => {
   const start = messages.findLastIndex((message) => message.role === "user")
   const asked = messages[start]
   const results = messages.slice(start + 1).flatMap((message): Results => message.role === "tool" ? message.results : [])
@@ -29,7 +29,7 @@ const Distances = Schema.Struct({ pairs: Schema.Array(Schema.Struct({ a: Named, 
 
 const reader = <S extends Schema.ConstraintDecoder<unknown>>(schema: S) => {
   const decode = Schema.decodeUnknownOption(Schema.fromJsonString(schema))
-  return (result: Transcript.ToolResult | undefined) => Option.getOrUndefined(decode(result?.result))
+  return (result: Run.Transcript.ToolResult | undefined) => Option.getOrUndefined(decode(result?.result))
 }
 
 const readStates = reader(States)
@@ -82,7 +82,7 @@ const concluded = (brand: string, results: Results): string => {
  * What the script says next, from the transcript alone: it counts with two calls at once, asks for the distances in the
  * state that came out first, and makes its sentence of what the tools gave. It knows the one question, for any brand.
  */
-export const turnOf = (messages: ReadonlyArray<Transcript.Message>): Model.Scripted.Turn => {
+export const turnOf = (messages: ReadonlyArray<Run.Transcript.Message>): Model.Scripted.Turn => {
   const { asked, results } = since(messages)
   const brand = /most (.{1,40}?) dealers/i.exec(asked)?.[1]
   if (brand === undefined) {

@@ -1,0 +1,97 @@
+import * as Cause from "effect/Cause"
+import * as Config from "effect/Config"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Logger from "effect/Logger"
+import * as Option from "effect/Option"
+import * as References from "effect/References"
+import * as CliConfig from "effect/cli/CliConfig"
+import type * as CliError from "effect/cli/CliError"
+import * as CliOutput from "effect/cli/CliOutput"
+import * as Command from "effect/cli/Command"
+import * as GlobalFlag from "effect/cli/GlobalFlag"
+import * as fs from "node:fs"
+import { audit } from "./Cli/Audit.ts"
+import { cancel } from "./Cli/Cancel.ts"
+import { demo } from "./Cli/Demo.ts"
+import { doctor } from "./Cli/Doctor.ts"
+import { environment } from "./Cli/Environment.ts"
+import { oneLine, reportOf } from "./Cli/Failure.ts"
+import { migrate } from "./Cli/Migrate.ts"
+import { models } from "./Cli/Models.ts"
+import { Output } from "./Cli/Output.ts"
+import { retry } from "./Cli/Retry.ts"
+import { run } from "./Cli/Run.ts"
+import { runs } from "./Cli/Runs.ts"
+import { show } from "./Cli/Show.ts"
+import { tools } from "./Cli/Tools.ts"
+
+export { launch } from "./Cli/Process.ts"
+
+/** The version of the package, which is in the folder above both `src` and `dist`. */
+const version = Effect.sync(() => String(JSON.parse(fs.readFileSync(new URL("../package.json", import.meta.url), "utf8")).version))
+
+const conductor = Command.make("conductor").pipe(
+  Command.withDescription("A durable, audited, priced agent runtime"),
+  Command.withSubcommands([run, demo, runs, show, cancel, retry, models, tools, audit, migrate, doctor])
+)
+
+/** What is wrong with a command as one sentence. */
+const sentence = (error: CliError.CliError): string => {
+  if (error._tag === "UnexpectedArgument") return `${oneLine(error.message)}: put text of several words into quotation marks.`
+  const [what = "", hint] = oneLine(error.message).split(" Did you mean this? ")
+  const end = /[.?!]$/.test(what) ? what : `${what}.`
+  return hint === undefined ? end : `${end} Did you mean ${hint}?`
+}
+
+/** Help goes to standard output; what is wrong with a command goes to standard error, as a sentence, without the help. */
+const presenter = (output: Output["Service"], isColoured: boolean): CliOutput.Presenter => {
+  const formatter = CliOutput.defaultFormatter({ colors: isColoured, globalFlags: "summary" })
+  return {
+    present: (event) => {
+      switch (event._tag) {
+        case "Help":
+          return output.line(formatter.formatHelpDoc(event.helpDoc))
+        case "InvalidInvocation":
+          return output.note(
+            `${event.errors.map(sentence).join(" ")} See "${event.commandPath.join(" ")} --help".`
+          )
+        case "Version":
+          return output.line(formatter.formatVersion(event.name, event.version))
+      }
+    }
+  }
+}
+
+const asksForDebug = (args: ReadonlyArray<string>) => /--log-level[= ](all|trace|debug)\b/.test(args.join(" "))
+
+/**
+ * The program: parses its arguments, runs the command and gives the exit code. What fails is a sentence on standard error; interruption
+ * alone goes through.
+ */
+export const program = Effect.fnUntraced(function*(args: ReadonlyArray<string>) {
+  const output = yield* Output
+  const settings = yield* environment
+  const debugging = yield* Config.String("CONDUCTOR_DEBUG").pipe(
+    Config.option,
+    Effect.provideService(ConfigProvider.ConfigProvider, settings),
+    Effect.orElseSucceed(Option.none)
+  )
+  const debug = Option.isSome(debugging) || asksForDebug(args)
+  const exit = yield* Command.runWith(conductor, { version: yield* version })(args).pipe(
+    Effect.provideService(ConfigProvider.ConfigProvider, settings),
+    Effect.provideService(CliOutput.Presenter, presenter(output, output.paint.bold("") !== "")),
+    Effect.provideService(CliConfig.CliConfig, CliConfig.make({
+      builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions, GlobalFlag.LogLevel]
+    })),
+    Effect.provideService(References.MinimumLogLevel, debug ? "Debug" : "Error"),
+    Effect.provideService(Logger.LogToStderr, true),
+    Effect.exit
+  )
+  if (Exit.isSuccess(exit)) return 0
+  if (Cause.hasInterruptsOnly(exit.cause)) return yield* Effect.interrupt
+  const { code, sentence } = reportOf(exit.cause, debug)
+  if (sentence !== "") yield* output.note(sentence)
+  return code
+})

@@ -1,0 +1,24 @@
+import * as Effect from "effect/Effect"
+import { Conductor } from "../Conductor.ts"
+import * as Database from "../Database.ts"
+import { RunId, RunNotFound } from "../Run.ts"
+import type { Known } from "./Agents.ts"
+import { models } from "./Choice.ts"
+
+/** The database of the settings. Provided around {@link conductor}, it is opened once for several runtimes. */
+export const database = Database.Database.layer
+
+/** The runtime with some agents on the database of the settings. Without agents it performs nothing. */
+export const conductor = (agents: ReadonlyArray<Known>) => Conductor.layer({ agents, models })
+
+const uuid = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i
+
+/** The id of a run as it was typed; text that is none names no run. */
+export const runId = (text: string): Effect.Effect<RunId, RunNotFound> =>
+  uuid.test(text.trim()) ? Effect.succeed(RunId.make(text.trim().toLowerCase())) : Effect.fail(new RunNotFound({ run: text }))
+
+/** The row of a run, found by a runtime that performs nothing. */
+export const findRun = Effect.fnUntraced(function*(text: string) {
+  const { find } = yield* Conductor
+  return yield* find(yield* runId(text))
+}, Effect.provide(conductor([])))

@@ -1,0 +1,59 @@
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import { Conductor } from "../Conductor.ts"
+import { CurrentPrincipal } from "../Org.ts"
+import { isOver, type RunId } from "../Run.ts"
+import type { RunRow } from "../RunLog.ts"
+import { agentOfRun } from "./Agents.ts"
+import { choose, models, scripted } from "./Choice.ts"
+import { failed } from "./Failure.ts"
+import { follow } from "./Follow.ts"
+import { Output } from "./Output.ts"
+import { conductor, database, findRun } from "./Runtime.ts"
+
+/** How long a run may take to end after it was cancelled. */
+const patience = "10 seconds"
+
+const known = (row: RunRow) => agentOfRun(row.agent, row.model)
+
+const finalStatus = Effect.fnUntraced(function*(run: RunId) {
+  const { find, watch } = yield* Conductor
+  yield* Stream.runDrain(watch(run))
+  return (yield* find(run)).status
+})
+
+const cancelAndWait = Effect.fnUntraced(function*(run: RunId) {
+  const runtime = yield* Conductor
+  const output = yield* Output
+  yield* runtime.cancel(run, "conductor cancel")
+  const status = yield* Effect.timeoutOption(finalStatus(run), patience)
+  if (Option.isSome(status) && status.value === "cancelled") return yield* output.line(`Run ${run} is cancelled.`)
+  if (Option.isSome(status)) return yield* failed(`Run ${run} was ${status.value} before it could be cancelled.`)
+  yield* output.line(`The command is kept: run ${run} will be cancelled by the process that performs it, as soon as one does.`)
+})
+
+/** `conductor cancel`: a run that nobody performs is taken over in order to end it. */
+export const cancelRun = Effect.fnUntraced(function*(text: string) {
+  const row = yield* findRun(text)
+  const agent = known(row)
+  yield* cancelAndWait(row.run).pipe(Effect.provide(conductor(agent === undefined || isOver(row.status) ? [] : [agent])))
+}, Effect.provide(database))
+
+/** `conductor retry`: a failed run goes on under fresh limits, an interrupted one under its own. */
+export const retryRun = Effect.fnUntraced(function*(input: { readonly run: string; readonly json: boolean }) {
+  const row = yield* findRun(input.run)
+  const agent = known(row)
+  if (agent === undefined) {
+    return yield* failed(`The agent "${row.agent}" of run ${row.run} is not one of this program: retry it where that agent is registered.`)
+  }
+  if (row.status === "completed" || row.status === "cancelled") {
+    return yield* failed(`Run ${row.run} is ${row.status}, and only a failed or interrupted run can go on: start another with conductor run.`)
+  }
+  if (row.model !== scripted) yield* choose(Option.some(row.model)).pipe(Effect.provide(models))
+  yield* Effect.gen(function*() {
+    const runtime = yield* Conductor
+    if (row.status === "failed") yield* runtime.retry(row.run, { principal: yield* CurrentPrincipal })
+    yield* follow(row.run, { json: input.json, after: row.seq })
+  }).pipe(Effect.provide(conductor([agent])))
+}, Effect.provide(database))

@@ -1,0 +1,126 @@
+import * as Schema from "effect/Schema"
+import type { Watched } from "../Conductor.ts"
+import { fold, type Logged, RunEvent, type RunState, Transcript } from "../Run.ts"
+import { counted, cost, duration, parameters, shorten, tokens } from "./Format.ts"
+import { type Paint, plain } from "./Output.ts"
+
+/** Turns what a run does into text, piece by piece. */
+export interface View {
+  /** What there is to write about the next thing that happens. */
+  readonly next: (item: Watched) => string
+  /** What there is to write when nothing more happens. */
+  readonly end: (state: RunState) => string
+}
+
+const encodeEvent = Schema.encodeUnknownSync(RunEvent)
+
+/** An event or a live piece as a line of JSON: what `Conductor.watch` gives, encoded. */
+export const jsonLine = (item: Watched): string =>
+  `${JSON.stringify("event" in item ? { ...item, event: encodeEvent(item.event) } : item)}\n`
+
+/** A run as lines of JSON. */
+export const jsonView: View = { next: jsonLine, end: () => "" }
+
+const marks = { completed: "✓", failed: "✗", cancelled: "■", parked: "‖", running: "…" } as const
+
+/** How a run stands, in one line: status, turns, tokens, cost and id. */
+export const summary = (state: RunState, paint: Paint): string => {
+  const colour = state.status === "completed" ? paint.green : state.status === "failed" ? paint.red : paint.yellow
+  const figures = [counted(state.turns, "turn"), tokens(state.usage), cost(state.cost, state.priced), `run ${state.run}`]
+  return `${colour(`${marks[state.status]} ${state.status}`)}${paint.dim(` · ${figures.join(" · ")}`)}`
+}
+
+/** How a tool call ended, in one line: mark, name, duration, what it was asked, and the problem where there was one. */
+export const toolLine = (
+  event: Extract<RunEvent, { _tag: "ToolCompleted" }>,
+  asked: string,
+  paint: Paint
+): string => {
+  const isDone = event.outcome === "success"
+  const mark = isDone ? paint.green("✓") : paint.red("✗")
+  const about = asked === "" ? "" : `  ${paint.dim(plain(parameters(asked, 100)))}`
+  const problem = isDone ? "" : `\n  ${paint.red(event.outcome)}: ${plain(parameters(event.result, 160))}`
+  return `${mark} ${paint.bold(plain(event.name))} ${duration(event.durationMs)}${about}${problem}`
+}
+
+/** A run for people: text as it comes, a line for each tool call, and what goes wrong on the way. */
+export const humanView = (paint: Paint, options: { readonly after?: number } = {}): View => {
+  const after = options.after ?? 0
+  const asked = new Map<string, string>()
+  /** The text of the turn under way that was written already. */
+  let streamed = ""
+  /** Whether the line under the cursor is unfinished. */
+  let isOpen = false
+
+  const close = () => {
+    const text = isOpen ? "\n" : ""
+    isOpen = false
+    return text
+  }
+  const line = (text: string) => `${close()}${text}\n`
+  const stream = (text: string) => {
+    const shown = plain(text)
+    if (shown !== "") isOpen = !shown.endsWith("\n")
+    return shown
+  }
+
+  const answered = (event: Extract<RunEvent, { _tag: "TurnCompleted" }>) => {
+    for (const call of Transcript.toolCallsOf(event.parts)) asked.set(call.id, call.arguments)
+    const text = Transcript.textOf(event.parts)
+    const before = streamed
+    streamed = ""
+    // Pieces are best effort: what did not arrive is made up for from the event.
+    const rest = text.startsWith(before) ? stream(text.slice(before.length)) : `${close()}${stream(text)}`
+    return `${rest}${close()}`
+  }
+
+  const happened = ({ event, seq }: Logged): string => {
+    if (event._tag === "TurnCompleted" && seq <= after) {
+      for (const call of Transcript.toolCallsOf(event.parts)) asked.set(call.id, call.arguments)
+    }
+    if (seq <= after) return ""
+    switch (event._tag) {
+      case "TurnCompleted":
+        return answered(event)
+      case "AttemptFailed": {
+        streamed = ""
+        const problem = shorten(plain(event.error.message), 300)
+        return line(paint.yellow(`↻ turn ${event.turn} failed (${problem})${event.error.retryable ? "; trying again" : ""}`))
+      }
+      case "ToolCompleted":
+        return line(toolLine(event, asked.get(event.call) ?? "", paint))
+      case "ToolUnknown":
+        return line(paint.yellow(`? ${plain(event.name)} may or may not have happened: ${event.reason}`))
+      case "MessageReceived":
+        return line(paint.dim(`› ${plain(event.by)}: ${shorten(plain(event.text), 200)}`))
+      case "CancelRequested":
+        return line(paint.yellow(`■ cancelled by ${plain(event.by)}${event.reason === null ? "" : `: ${plain(event.reason)}`}`))
+      default:
+        return ""
+    }
+  }
+
+  return {
+    next: (item) => {
+      if ("event" in item) return happened(item)
+      switch (item._tag) {
+        case "Delta":
+          if (item.kind === "reasoning") return ""
+          streamed += item.text
+          return stream(item.text)
+        case "Reset": {
+          const had = streamed !== ""
+          streamed = ""
+          return had ? line(paint.yellow("↻ the answer broke off: what it said so far does not count")) : ""
+        }
+        case "Progress":
+          return line(paint.dim(`… ${plain(item.tool)}: ${shorten(plain(item.message), 160)}`))
+      }
+    },
+    end: (state) => line(`${state.turns > 0 ? "\n" : ""}${summary(state, paint)}`)
+  }
+}
+
+/** The run with one more thing taken into account. */
+export const advance = (state: RunState | undefined, item: Watched): RunState | undefined =>
+  "event" in item ? fold(state, item) : state
