@@ -42,6 +42,7 @@ for (const { name, layer: database } of databases) {
         const sql = yield* SqlClient.SqlClient
         const one = sql`SELECT 1 AS one`
         assert.deepStrictEqual(yield* one.values, [[1]])
+        assert.deepStrictEqual(yield* one.valuesUnprepared, [[1]])
         assert.deepStrictEqual(yield* one.unprepared, [{ one: 1 }])
         assert.deepStrictEqual(yield* one.withoutTransform, [{ one: 1 }])
         assert.include(yield* one.raw, { command: "SELECT" })

@@ -30,6 +30,8 @@ const opened = Effect.gen(function*() {
   })
   yield* Effect.addFinalizer(() => Effect.promise(() => backend.close()))
   const duplex = new EmbeddedDuplex(backend)
+  // Closing the backend ends an open socket with an error, as a server that shuts down does.
+  duplex.on("error", () => {})
   let received = Buffer.alloc(0)
   let wake = () => {}
   duplex.on("data", (bytes: Buffer) => {
@@ -50,6 +52,8 @@ describe("the embedded database's socket", () => {
     Effect.gen(function*() {
       const { closed, duplex, until } = yield* opened
       duplex.write(untyped(80877103))
+      yield* until("N")
+      duplex.write(untyped(80877104))
       yield* until("N")
       duplex.write(startup.subarray(0, 6))
       duplex.write(startup.subarray(6))
@@ -96,6 +100,7 @@ describe("the embedded database's socket", () => {
       yield* closed
       yield* Effect.sleep("300 millis")
       const another = new EmbeddedDuplex(backend)
+      another.on("error", () => {})
       another.write(startup)
       yield* Effect.promise(() => new Promise<void>((resolve) => another.once("data", () => resolve())))
       assert.strictEqual(backend.generations, 2)

@@ -4,6 +4,7 @@ import { SqlClient } from "effect/sql"
 import { spawn } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
+import { vi } from "vitest"
 import { Database, holderOf } from "../../src/Database.ts"
 import * as Lock from "../../src/Database/Lock.ts"
 import { freshDirectory, scratchPath } from "../support/databases.ts"
@@ -73,6 +74,20 @@ describe("the lock of a data directory", () => {
       assert.isFalse(yield* isFree(lockedBy(holder({ pid: process.ppid }))))
       const error = yield* Effect.flip(Effect.scoped(Layer.build(Database.layerEmbedded({ dir: lockedBy(holder({ pid: process.ppid })) }))))
       assert.strictEqual(error._tag, "DirectoryLocked")
+    }))
+
+  it.live("of another user's live process is respected", () =>
+    Effect.gen(function*() {
+      const kill = yield* Effect.acquireRelease(
+        Effect.sync(() =>
+          vi.spyOn(process, "kill").mockImplementation(() => {
+            throw Object.assign(new Error("not permitted"), { code: "EPERM" })
+          })
+        ),
+        (kill) => Effect.sync(() => kill.mockRestore())
+      )
+      assert.isFalse(yield* isFree(lockedBy(holder({ pid: process.ppid }))))
+      assert.isAbove(kill.mock.calls.length, 0)
     }))
 
   it.live("of a dead process is taken over, by one of many", () =>

@@ -182,7 +182,7 @@ describe("demo", () => {
       assert.strictEqual(demo.agent.limits.turns, 8)
       assert.deepStrictEqual(demo.agentOf("anthropic:claude-sonnet-5-5").plugins, demo.agent.plugins)
       assert.deepStrictEqual(demo.agent.plugins.flatMap((plugin) => plugin.tools.map((tool) => tool.name)), ["sql_query", "dealer_distances"])
-      assert.strictEqual(Context.get(DealerDistances.annotations, Tool.Target)({ state: "TX" }), "state:TX")
+      assert.strictEqual(Context.get(DealerDistances.annotations, Tool.Target)?.({ state: "TX" }), "state:TX")
       assert.include(JSON.stringify(AiTool.getJsonSchema(DealerDistances)), "two letters")
     }))
 
