@@ -3,11 +3,14 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as SqlClient from "effect/sql/SqlClient"
+import { askOf, scopesOf } from "./Budget/Ask.ts"
 import { judge, table } from "./Budget/Memory.ts"
 import { projection as modelCalls } from "./Budget/ModelCalls.ts"
 import * as Money from "./Money.ts"
-import { BudgetExceeded, type OrgId, type RunState, StorageFailed, UnpricedModel } from "./Run.ts"
-import { type Append, type Gate, type Json, type Projection, replaceLast, Tables } from "./RunLog.ts"
+import { BudgetExceeded, type OrgId, StorageFailed, UnpricedModel } from "./Run.ts"
+import { type Gate, type Projection, replaceLast, Tables } from "./RunLog.ts"
+
+export { scopesOf } from "./Budget/Ask.ts"
 
 /** What a scope may spend, has spent, and has set aside for requests under way. */
 export interface Balance {
@@ -18,36 +21,10 @@ export interface Balance {
   readonly reserved: Money.Money
 }
 
-/** The scopes that a run's money comes from. A request is admitted by all of them or by none. */
-export const scopesOf = (state: Pick<RunState, "org" | "session" | "run">): ReadonlyArray<string> => [
-  `org:${state.org}`,
-  `session:${state.session}`,
-  `run:${state.run}`
-]
-
 const Grant = Schema.Struct({ maxOutput: Schema.Int, reserved: Money.FromString, scopes: Schema.Array(Schema.String) })
 const decodeGrant = Schema.decodeUnknownSync(Grant)
 const decodeRefusal = Schema.decodeUnknownSync(BudgetExceeded)
 
-const limitOf = (append: Append): string | undefined => {
-  for (const { logged: { event } } of append.steps) {
-    if ((event._tag === "RunStarted" || event._tag === "RunRetried") && event.limits.cost !== null) {
-      return Money.format(event.limits.cost)
-    }
-  }
-  return undefined
-}
-
-const settlements = (append: Append): ReadonlyArray<Json> =>
-  append.steps.flatMap(({ before, logged: { event } }) => {
-    if (event._tag !== "TurnCompleted" && event._tag !== "AttemptFailed") return []
-    const attempt = before?.attempt
-    return [{
-      scopes: attempt?.scopes ?? [],
-      reserved: Money.format(attempt?.reserved ?? Money.zero),
-      cost: Money.format(event.bill.cost)
-    }]
-  })
 
 /**
  * Admits each attempt against the budgets of all its scopes, in the order of the appends and under their lock; sets money
@@ -56,17 +33,20 @@ const settlements = (append: Append): ReadonlyArray<Json> =>
 export const gate: Gate = {
   name: "budget",
   ask: (append, index) => {
-    const limit = limitOf(append)
-    const settle = settlements(append)
-    if (limit === undefined && settle.length === 0 && append.reserve === undefined) return undefined
-    const state = append.steps[0].after
+    const asked = askOf(append)
+    if (asked === undefined) return undefined
+    const { limit, reserve, settle, state } = asked
     return {
       append: index,
       org: state.org,
       scopes: scopesOf(state),
-      open: limit === undefined ? null : { scope: `run:${state.run}`, limit },
-      settle: settle.length === 0 ? null : settle,
-      reserve: append.reserve === undefined ? null : { ...append.reserve }
+      open: limit === undefined ? null : { scope: `run:${state.run}`, limit: Money.format(limit) },
+      settle: settle.map(({ cost, reserved, scopes }) => ({
+        scopes,
+        reserved: Money.format(reserved),
+        cost: Money.format(cost)
+      })),
+      reserve: reserve === undefined ? null : { ...reserve, input: Money.format(reserve.input), rate: Money.format(reserve.rate) }
     }
   },
   judge,

@@ -12,7 +12,7 @@ import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { Database } from "./Database.ts"
 import { InboxId, isOver, RunConflict, RunId, RunNotFound, StorageFailed } from "./Run.ts"
-import { CommandsWaiting, type Gate, type Projection, Store, Tables } from "./RunLog.ts"
+import { type Append, CommandsWaiting, type Gate, type Projection, Store, Tables } from "./RunLog.ts"
 
 /** What somebody wants of a run. */
 export const Command = Schema.TaggedUnion({
@@ -51,20 +51,33 @@ interface Kept {
   consumed: boolean
 }
 
-const table = (tables: Tables["Service"]) => tables.get("inbox", () => new Map<InboxId, Kept>())
+/** The inboxes of a process, by run. */
+const table = (tables: Tables["Service"]) =>
+  tables.get("inbox", () => {
+    const runs = new Map<RunId, Array<Kept>>()
+    const of = (run: RunId) => runs.get(run) ?? []
+    return {
+      waiting: (run: RunId): ReadonlyArray<Waiting> => of(run).filter((kept) => !kept.consumed).map((kept) => kept.waiting),
+      find: (run: RunId, dedupe: string) => of(run).find((kept) => kept.dedupe === dedupe),
+      put: (waiting: Waiting, dedupe: string) => runs.set(waiting.run, [...of(waiting.run), { waiting, dedupe, consumed: false }]),
+      consume: (run: RunId, id: string) => {
+        for (const kept of of(run)) kept.consumed ||= kept.waiting.id === id
+      },
+      addressed: (): ReadonlyArray<RunId> => [...runs.keys()].filter((run) => of(run).some((kept) => !kept.consumed))
+    }
+  })
+
+const ends = (append: Append): boolean => isOver((append.steps.at(-1) ?? append.steps[0]).after.status)
 
 /** Refuses to end a run while commands wait for it. */
 export const gate: Gate = {
   name: "inbox",
-  ask: (append, index) => {
-    const last = append.steps.at(-1)?.after
-    return last !== undefined && isOver(last.status) ? { append: index, run: append.run } : undefined
-  },
-  judge: (asks, tables) => {
-    const letters = [...table(tables).values()]
-    return asks.flatMap((ask) =>
-      letters.some((kept) => !kept.consumed && kept.waiting.run === ask["run"])
-        ? [{ append: ask.append, refuse: { _tag: "CommandsWaiting" } }]
+  ask: (append, index) => ends(append) ? { append: index, run: append.run } : undefined,
+  judge: (appends, isOut, tables) => {
+    const letters = table(tables)
+    return appends.flatMap((append, index) =>
+      !isOut(index) && ends(append) && letters.waiting(append.run).length > 0
+        ? [{ append: index, refuse: { _tag: "CommandsWaiting" } }]
         : []
     )
   },
@@ -76,13 +89,9 @@ export const gate: Gate = {
 export const projection: Projection = {
   name: "inbox",
   order: 0,
-  rows: (append, index) => append.consumes.map(({ id, seq }) => ({ append: index, id, seq })),
+  rows: (append, index) => append.consumes.map(({ id, seq }) => ({ append: index, run: append.run, id, seq })),
   write: (rows, tables) => {
-    const letters = table(tables)
-    for (const row of rows) {
-      const kept = letters.get(InboxId.make(String(row["id"])))
-      if (kept !== undefined) kept.consumed = true
-    }
+    for (const { id, run } of rows) table(tables).consume(RunId.make(String(run)), String(id))
   }
 }
 
@@ -178,7 +187,6 @@ export class Inbox extends Context.Service<Inbox, {
     const store = yield* Store
     const random = yield* SecureRandom.SecureRandom
     const arrived = yield* PubSub.sliding<RunId>(1024)
-    const open = () => [...letters.values()].filter((kept) => !kept.consumed).map((kept) => kept.waiting)
     return Inbox.of({
       send: Effect.fn("Inbox.send")(function*(letter: Letter) {
         const run = yield* store.find(letter.run)
@@ -186,15 +194,14 @@ export class Inbox extends Context.Service<Inbox, {
         if (isOver(run.value.status)) return yield* over(letter.run, run.value.status)
         const id = InboxId.make(yield* random.uuidV7())
         const dedupe = letter.dedupe ?? id
-        for (const kept of letters.values()) {
-          if (kept.waiting.run === letter.run && kept.dedupe === dedupe) return kept.waiting.id
-        }
-        letters.set(id, { waiting: { id, run: letter.run, command: letter.command, by: letter.by }, dedupe, consumed: false })
+        const known = letters.find(letter.run, dedupe)
+        if (known !== undefined) return known.waiting.id
+        letters.put({ id, run: letter.run, command: letter.command, by: letter.by }, dedupe)
         yield* PubSub.publish(arrived, letter.run)
         return id
       }),
-      waiting: (run) => Effect.sync(() => open().filter((letter) => letter.run === run)),
-      addressed: Effect.sync(() => [...new Set(open().map((letter) => letter.run))]),
+      waiting: (run) => Effect.sync(() => letters.waiting(run)),
+      addressed: Effect.sync(letters.addressed),
       arrivals: PubSub.subscribe(arrived)
     })
   }))

@@ -10,7 +10,7 @@ import { stores } from "./support/stores.ts"
 const usd = Money.usd
 
 /** Input for 0.10 USD and up to 1,000 output tokens at 100 USD a million, so 0.10 USD: together 0.20 USD. */
-const reserve: Reserve = { input: "0.1", rate: "100", max: 1_000, min: 100, priced: true }
+const reserve: Reserve = { input: usd("0.1"), rate: usd("100"), max: 1_000, min: 100, priced: true }
 
 const show = (balance: { readonly limit: Money.Money; readonly spent: Money.Money; readonly reserved: Money.Money }) =>
   [balance.limit, balance.spent, balance.reserved].map(Money.format).join(" ")
@@ -126,19 +126,19 @@ for (const { layer: store, name } of stores) {
       Effect.gen(function*() {
         const log = yield* RunLog
         const bounded = yield* begin("1")
-        assert.strictEqual((yield* Effect.flip(log.append(ask(bounded, { priced: false, input: "0", rate: "0" }))))._tag, "UnpricedModel")
+        assert.strictEqual((yield* Effect.flip(log.append(ask(bounded, { priced: false, input: Money.zero, rate: Money.zero }))))._tag, "UnpricedModel")
         const free = yield* begin(null)
-        yield* log.append(ask(free, { priced: false, input: "0", rate: "0" }))
+        yield* log.append(ask(free, { priced: false, input: Money.zero, rate: Money.zero }))
       }))
 
     it.effect("grants all output where output is free", () =>
       Effect.gen(function*() {
         const log = yield* RunLog
         const run = yield* begin("0.1")
-        yield* log.append(ask(run, { rate: "0" }))
+        yield* log.append(ask(run, { rate: Money.zero }))
         assert.strictEqual(yield* balance(run), "0.1 0 0.1")
         const poor = yield* begin("0.09")
-        assert.strictEqual((yield* Effect.flip(log.append(ask(poor, { rate: "0" }))))._tag, "BudgetExceeded")
+        assert.strictEqual((yield* Effect.flip(log.append(ask(poor, { rate: Money.zero }))))._tag, "BudgetExceeded")
       }))
 
     it.effect("never lets concurrent runs overdraw one organisation", () =>

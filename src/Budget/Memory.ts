@@ -1,6 +1,6 @@
-import * as Schema from "effect/Schema"
 import * as Money from "../Money.ts"
-import type { Row, Tables, Verdict } from "../RunLog.ts"
+import type { Gate, Reserve, Tables, Verdict } from "../RunLog.ts"
+import { askOf, scopesOf } from "./Ask.ts"
 
 interface Account {
   readonly scope: string
@@ -26,40 +26,21 @@ export const table = (tables: Tables["Service"]) =>
     }
   })
 
-const Ask = Schema.Struct({
-  append: Schema.Int,
-  org: Schema.String,
-  scopes: Schema.Array(Schema.String),
-  open: Schema.NullOr(Schema.Struct({ scope: Schema.String, limit: Money.FromString })),
-  settle: Schema.NullOr(Schema.Array(
-    Schema.Struct({ scopes: Schema.Array(Schema.String), reserved: Money.FromString, cost: Money.FromString })
-  )),
-  reserve: Schema.NullOr(Schema.Struct({
-    input: Money.FromString,
-    rate: Money.FromString,
-    max: Schema.Int,
-    min: Schema.Int,
-    priced: Schema.Boolean
-  }))
-})
-type Ask = typeof Ask.Type
-const decodeAsks = Schema.decodeUnknownSync(Schema.Array(Ask))
-
 const free = (account: Account): Money.Money =>
   Money.subtract(Money.subtract(account.limit, account.spent), account.reserved)
 
-const cost = (reserve: NonNullable<Ask["reserve"]>, output: number): Money.Money =>
+const cost = (reserve: Reserve, output: number): Money.Money =>
   Money.add(reserve.input, Money.charge([{ units: output, perMillion: reserve.rate }]))
 
-const admit = (ask: Ask, reserve: NonNullable<Ask["reserve"]>, accounts: ReadonlyArray<Account>): Verdict | undefined => {
+const admit = (append: number, reserve: Reserve, accounts: ReadonlyArray<Account>): Verdict | undefined => {
   const [tightest] = accounts.toSorted((a, b) => free(a) < free(b) ? -1 : 1)
   if (tightest === undefined) return undefined
-  if (!reserve.priced) return { append: ask.append, refuse: { _tag: "UnpricedModel" } }
+  if (!reserve.priced) return { append, refuse: { _tag: "UnpricedModel" } }
   const left = Money.subtract(free(tightest), reserve.input)
   const granted = left < 0n ? -1 : Math.min(reserve.max, Money.affordable(left, reserve.rate))
   if (granted < reserve.min) {
     return {
-      append: ask.append,
+      append,
       refuse: {
         _tag: "BudgetExceeded",
         scope: tightest.scope,
@@ -73,24 +54,28 @@ const admit = (ask: Ask, reserve: NonNullable<Ask["reserve"]>, accounts: Readonl
   const amount = cost(reserve, granted)
   for (const account of accounts) account.reserved = Money.add(account.reserved, amount)
   return {
-    append: ask.append,
+    append,
     patch: { maxOutput: granted, reserved: Money.format(amount), scopes: accounts.map((account) => account.scope) }
   }
 }
 
 /** The rules of `conductor_gate_budget`, on process memory. */
-export const judge = (asks: ReadonlyArray<Row>, tables: Tables["Service"]): ReadonlyArray<Verdict> => {
+export const judge: Gate["judge"] = (appends, isOut, tables) => {
   const budgets = table(tables)
-  const decoded = decodeAsks(asks)
-  for (const { open, org } of decoded) if (open !== null) budgets.open(org, open.scope, open.limit)
-  return decoded.flatMap((ask) => {
-    const accounts = ask.scopes.flatMap((scope) => budgets.find(ask.org, scope) ?? [])
-    for (const settled of ask.settle ?? []) {
+  const asks = appends.map((append, index) => isOut(index) ? undefined : askOf(append))
+  for (const ask of asks) {
+    if (ask?.limit !== undefined) budgets.open(ask.state.org, `run:${ask.state.run}`, ask.limit)
+  }
+  return asks.flatMap((ask, index): ReadonlyArray<Verdict> => {
+    if (ask === undefined) return []
+    const accounts = scopesOf(ask.state).flatMap((scope) => budgets.find(ask.state.org, scope) ?? [])
+    for (const settled of ask.settle) {
       for (const account of accounts) {
         account.spent = Money.add(account.spent, settled.cost)
         if (settled.scopes.includes(account.scope)) account.reserved = Money.subtract(account.reserved, settled.reserved)
       }
     }
-    return (ask.reserve === null ? undefined : admit(ask, ask.reserve, accounts)) ?? []
+    const verdict = ask.reserve === undefined ? undefined : admit(index, ask.reserve, accounts)
+    return verdict === undefined ? [] : [verdict]
   })
 }

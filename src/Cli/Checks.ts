@@ -41,8 +41,9 @@ const keys = Effect.gen(function*() {
   return [wrong(first.key, "not set, so no model can be asked", `put ${first.key}=… into .env or the environment; conductor demo works without`)]
 })
 
-const durability = (database: Database["Service"]): Check => {
-  switch (database.durability) {
+/** The check of what an answered commit survives. */
+export const durability = (kind: Database["Service"]["durability"]): Check => {
+  switch (kind) {
     case "server":
       return good("durability", "as the Postgres server is set up")
     case "power loss":
@@ -69,7 +70,7 @@ const unclaimed = Effect.gen(function*() {
 const opened = Effect.gen(function*() {
   const database = yield* Database
   const what = database.kind === "embedded" ? `embedded (Postgres ${database.version})` : `Postgres ${database.version}`
-  const checks = [good("database", `${what}, ${database.description}`), durability(database)]
+  const checks = [good("database", `${what}, ${database.description}`), durability(database.durability)]
   const { applied, pending } = yield* database.migrations
   if (pending.length > 0) {
     return [...checks, attention("migrations", `${counted(pending.length, "migration")} to apply: ${pending.join(", ")}`, "run conductor migrate; any run applies them too")]

@@ -2,12 +2,14 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import { AuditLog } from "../AuditLog.ts"
 import { Conductor } from "../Conductor.ts"
 import { Database } from "../Database.ts"
 import { CurrentOrg } from "../Org.ts"
 import { demo } from "../plugins/demo.ts"
 import { isSet, providers, scripted } from "./Choice.ts"
+import type { Place } from "./Environment.ts"
 import { failed } from "./Failure.ts"
 import { count, counted, duration } from "./Format.ts"
 import { follow } from "./Follow.ts"
@@ -27,8 +29,12 @@ const step = Effect.fnUntraced(function*<A, E, R>(what: string, effect: Effect.E
   return value
 })
 
+interface Input extends Place {
+  readonly json: boolean
+}
+
 /** The agent's run, and the verdict on the audit trail. */
-const ask = Effect.fnUntraced(function*(model: typeof scripted, json: boolean) {
+const ask = Effect.fnUntraced(function*(model: typeof scripted, { dataDir, databaseUrl, json }: Input) {
   const output = yield* Output
   const org = yield* CurrentOrg
   const runtime = yield* Conductor
@@ -46,16 +52,19 @@ const ask = Effect.fnUntraced(function*(model: typeof scripted, json: boolean) {
   if (report.broken !== undefined) return yield* failed(`The audit trail is broken: ${report.broken.message}`)
   const say = json ? output.note : output.line
   yield* say(`audit: ${count(report.rows)} rows, chain verified`)
-  yield* say(`See it again: ${programName} show ${state.run}`)
+  const dir = Option.isSome(dataDir) ? ` --data-dir ${JSON.stringify(dataDir.value)}` : ""
+  // The URL of a database has a password in it, which is not for a terminal's history.
+  const url = Option.isSome(databaseUrl) ? " --database-url … (as before)" : ""
+  yield* say(`See it again: ${programName} show ${state.run}${dir}${url}`)
 })
 
 /** Opens the database, loads the dealers, runs the agent on its question, and verifies the audit trail. */
-export const perform = Effect.fnUntraced(function*(json: boolean) {
+export const perform = Effect.fnUntraced(function*(input: Input) {
   const model = (yield* isSet(providers[0].key)) ? providers[0].model : scripted
   const opening = Layer.build(conductor([demo.agentOf(model)]))
   const context = yield* step("Opening the database (a new one takes some seconds)", opening, (built) => {
     const { description, kind, version } = Context.get(built, Database)
     return kind === "embedded" ? `embedded in ${description}` : `Postgres ${version} at ${description}`
   })
-  yield* Effect.provideContext(ask(model, json), context)
+  yield* Effect.provideContext(ask(model, input), context)
 }, Effect.scoped)

@@ -1,4 +1,5 @@
 import * as Cause from "effect/Cause"
+import * as Config from "effect/Config"
 import * as Schema from "effect/Schema"
 
 /** Ends the program with an exit code, and a sentence for standard error unless that is empty. */
@@ -45,10 +46,10 @@ export const reportOf = (cause: Cause.Cause<unknown>, debug: boolean): Report =>
   }
   const { error } = reason
   if (error instanceof Ended) return { code: error.code, sentence: oneLine(error.sentence) }
+  if (error instanceof Config.ConfigError) return { code: 1, sentence: `A setting cannot be used: ${oneLine(error.cause.message)}${details}` }
   if (!(error instanceof Error)) return { code: 1, sentence: `${oneLine(String(error))}${details}` }
   const tag = "_tag" in error && typeof error._tag === "string" ? error._tag : error.name
   // Showing help because of what was typed has already said why.
   if (tag === "ShowHelp") return { code: "errors" in error && Array.isArray(error.errors) && error.errors.length > 0 ? 2 : 0, sentence: "" }
-  if (tag === "ConfigError") return { code: 1, sentence: `A setting cannot be used: ${oneLine(error.message)}${details}` }
   return { code: aboutTheCommand.has(tag) ? 2 : 1, sentence: `${oneLine(error.message)}${details}` }
 }

@@ -7,7 +7,7 @@ import { type RunId, type RunState, RunWaiting } from "../Run.ts"
 import { Ended, failed } from "./Failure.ts"
 import { Output } from "./Output.ts"
 import { Signals } from "./Signals.ts"
-import { advance, humanView, jsonLine, jsonView } from "./View.ts"
+import { advance, humanView, jsonView } from "./View.ts"
 
 /** How long a cancelled run may take to end before the program does not wait for it any more. */
 const patience = "10 seconds"
@@ -77,16 +77,4 @@ const conclude = Effect.fnUntraced(function*(state: RunState, options: Options, 
     default:
       return yield* new RunWaiting({ run: state.run, reason: state.parked ?? "it is not over" })
   }
-})
-
-/** Writes the log of a run as lines of JSON. */
-export const printEvents = Effect.fnUntraced(function*(run: RunId) {
-  const conductor = yield* Conductor
-  const output = yield* Output
-  const { seq } = yield* conductor.find(run)
-  if (seq === 0) return
-  yield* conductor.watch(run).pipe(
-    Stream.takeUntil((item) => "event" in item && item.seq >= seq),
-    Stream.runForEach((item) => "event" in item ? output.write(jsonLine(item)) : Effect.void)
-  )
 })

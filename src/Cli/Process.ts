@@ -1,4 +1,5 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -31,7 +32,7 @@ export const launch = (program: Effect.Effect<number, never, Services>, host: Ho
   }
   const main = Runtime.makeRunMain(({ fiber, teardown }) => {
     const receive = (signal: Signal) => {
-      const reaction = signals.receive(signal)
+      const reaction = signals.receive(signal, Effect.runSync(Clock.currentTimeMillis))
       if (reaction === "exit") return host.exit(130)
       if (reaction !== "interrupt") return
       fiber.interruptUnsafe()

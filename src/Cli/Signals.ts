@@ -24,12 +24,15 @@ interface Heard {
 /** Signals as a command sees them. */
 export class Signals extends Context.Service<Signals, Heard>()("conductor-ai/Cli/Signals") {}
 
+/** Milliseconds in which a signal is taken for the one before: npm passes on a Ctrl-C that the terminal has sent to everybody already. */
+const echo = 300
+
 /** Signals and what receives them from the system. */
 export const makeSignals = () => {
   const stopped = Deferred.makeUnsafe<"SIGINT" | "EPIPE">()
   let heeding = 0
   let received = 0
-  let last: Signal | undefined
+  let last: { readonly signal: Signal; readonly at: number } | undefined
   const service = Signals.of({
     stop: Deferred.await(stopped),
     heeding: (effect) =>
@@ -39,9 +42,10 @@ export const makeSignals = () => {
         () => Effect.sync(() => heeding--)
       )
   })
-  const receive = (signal: Signal): Reaction => {
-    if (signal === "EPIPE" && last !== undefined) return "heard"
-    last = signal
+  /** Takes a signal that came at some millisecond and says what is to be done about it. */
+  const receive = (signal: Signal, at: number): Reaction => {
+    if (last !== undefined && (signal === "EPIPE" || at - last.at < echo)) return "heard"
+    last = { signal, at }
     if (signal !== "EPIPE") received++
     if (received > 1) return "exit"
     if (signal === "SIGTERM" || heeding === 0) return "interrupt"
@@ -49,6 +53,6 @@ export const makeSignals = () => {
     return "heard"
   }
   /** The exit code of a program that a signal has interrupted. */
-  const code = () => last === "SIGTERM" ? 143 : last === "EPIPE" ? 0 : 130
+  const code = () => last?.signal === "SIGTERM" ? 143 : last?.signal === "EPIPE" ? 0 : 130
   return { service, receive, code }
 }

@@ -12,8 +12,8 @@ import { follow } from "./Follow.ts"
 import { Output } from "./Output.ts"
 import { conductor, database, findRun } from "./Runtime.ts"
 
-/** How long a run may take to end after it was cancelled. */
-const patience = "10 seconds"
+/** How long a run may take to end after it was cancelled: here, and in another process, if there is one. */
+const patience = { here: "10 seconds", elsewhere: "3 seconds" } as const
 
 const known = (row: RunRow) => agentOfRun(row.agent, row.model)
 
@@ -23,11 +23,11 @@ const finalStatus = Effect.fnUntraced(function*(run: RunId) {
   return (yield* find(run)).status
 })
 
-const cancelAndWait = Effect.fnUntraced(function*(run: RunId) {
+const cancelAndWait = Effect.fnUntraced(function*(run: RunId, limit: (typeof patience)[keyof typeof patience]) {
   const runtime = yield* Conductor
   const output = yield* Output
   yield* runtime.cancel(run, "conductor cancel")
-  const status = yield* Effect.timeoutOption(finalStatus(run), patience)
+  const status = yield* Effect.timeoutOption(finalStatus(run), limit)
   if (Option.isSome(status) && status.value === "cancelled") return yield* output.line(`Run ${run} is cancelled.`)
   if (Option.isSome(status)) return yield* failed(`Run ${run} was ${status.value} before it could be cancelled.`)
   yield* output.line(`The command is kept: run ${run} will be cancelled by the process that performs it, as soon as one does.`)
@@ -37,7 +37,8 @@ const cancelAndWait = Effect.fnUntraced(function*(run: RunId) {
 export const cancelRun = Effect.fnUntraced(function*(text: string) {
   const row = yield* findRun(text)
   const agent = known(row)
-  yield* cancelAndWait(row.run).pipe(Effect.provide(conductor(agent === undefined || isOver(row.status) ? [] : [agent])))
+  const isOurs = agent !== undefined && !isOver(row.status)
+  yield* cancelAndWait(row.run, isOurs ? patience.here : patience.elsewhere).pipe(Effect.provide(conductor(isOurs ? [agent] : [])))
 }, Effect.provide(database))
 
 /** `conductor retry`: a failed run goes on under fresh limits, an interrupted one under its own. */

@@ -49,6 +49,8 @@ export const humanView = (paint: Paint, options: { readonly after?: number } = {
   const asked = new Map<string, string>()
   /** The text of the turn under way that was written already. */
   let streamed = ""
+  /** Whether text was written that does not count. */
+  let broken = false
   /** Whether the line under the cursor is unfinished. */
   let isOpen = false
 
@@ -74,6 +76,14 @@ export const humanView = (paint: Paint, options: { readonly after?: number } = {
     return `${rest}${close()}`
   }
 
+  const attempted = ({ error, turn }: Extract<RunEvent, { _tag: "AttemptFailed" }>) => {
+    const lost = broken ? ", and what it said does not count" : ""
+    streamed = ""
+    broken = false
+    if (error.reason === "Cancelled") return close()
+    return line(paint.yellow(`↻ turn ${turn} failed${lost} (${shorten(plain(error.message), 300)})${error.retryable ? "; trying again" : ""}`))
+  }
+
   const happened = ({ event, seq }: Logged): string => {
     if (event._tag === "TurnCompleted" && seq <= after) {
       for (const call of Transcript.toolCallsOf(event.parts)) asked.set(call.id, call.arguments)
@@ -82,11 +92,8 @@ export const humanView = (paint: Paint, options: { readonly after?: number } = {
     switch (event._tag) {
       case "TurnCompleted":
         return answered(event)
-      case "AttemptFailed": {
-        streamed = ""
-        const problem = shorten(plain(event.error.message), 300)
-        return line(paint.yellow(`↻ turn ${event.turn} failed (${problem})${event.error.retryable ? "; trying again" : ""}`))
-      }
+      case "AttemptFailed":
+        return attempted(event)
       case "ToolCompleted":
         return line(toolLine(event, asked.get(event.call) ?? "", paint))
       case "ToolUnknown":
@@ -108,11 +115,11 @@ export const humanView = (paint: Paint, options: { readonly after?: number } = {
           if (item.kind === "reasoning") return ""
           streamed += item.text
           return stream(item.text)
-        case "Reset": {
-          const had = streamed !== ""
+        case "Reset":
+          // The failed attempt, which is announced next, says why.
+          broken = streamed !== ""
           streamed = ""
-          return had ? line(paint.yellow("↻ the answer broke off: what it said so far does not count")) : ""
-        }
+          return ""
         case "Progress":
           return line(paint.dim(`… ${plain(item.tool)}: ${shorten(plain(item.message), 160)}`))
       }

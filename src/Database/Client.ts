@@ -1,5 +1,6 @@
 import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { Connection } from "effect/sql/SqlConnection"
 import { ConnectionError, SqlError, StatementTimeoutError, UnknownError } from "effect/sql/SqlError"
@@ -9,12 +10,10 @@ import { LossError } from "./Duplex.ts"
 /** The largest message that is taken from a database: one row, for instance. The driver's own limit is 16 MiB. */
 export const maxMessageSize = 256 * 1024 * 1024
 
-const commandOf = (result: unknown) =>
-  typeof result === "object" && result !== null && "command" in result ? result.command : undefined
-
 /** Postgres answers `ROLLBACK` to the `COMMIT` of a transaction that an error has already lost. */
 const commit = Effect.fnUntraced(function*(connection: Connection) {
-  if (commandOf(yield* connection.executeRaw("COMMIT", [])) !== "ROLLBACK") return
+  const result = yield* connection.executeRaw("COMMIT", [])
+  if (!Predicate.hasProperty(result, "command") || result.command !== "ROLLBACK") return
   const message = "COMMIT rolled back an aborted transaction: an error inside it was caught"
   return yield* new SqlError({ reason: new UnknownError({ cause: new Error(message), message, operation: "commit" }) })
 })
@@ -49,7 +48,7 @@ export const withSafeTransactions = (client: PgClient.PgClient): PgClient.PgClie
 const explainLoss = (error: SqlError): SqlError => {
   const cause = error.reason.cause
   if (!(cause instanceof LossError)) return error
-  const props = { cause, message: cause.message, operation: error.reason.operation ?? "query" }
+  const props = { cause, message: cause.message, operation: "query" }
   return new SqlError({
     reason: cause.loss.code === "57014" ? new StatementTimeoutError(props) : new ConnectionError(props)
   })

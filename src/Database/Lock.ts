@@ -1,6 +1,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as fs from "node:fs"
 import * as path from "node:path"
@@ -51,8 +52,7 @@ const heldHere = new Set<string>()
 
 const decodeHolder = Schema.decodeUnknownOption(Schema.fromJsonString(Holder))
 
-const codeOf = (cause: unknown) =>
-  typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string" ? cause.code : String(cause)
+const codeOf = (cause: unknown) => Predicate.hasProperty(cause, "code") ? String(cause.code) : String(cause)
 
 /** The start time of a process, where the system tells it (Linux), else null. */
 const startOf = (pid: number): string | null => {

@@ -108,8 +108,7 @@ export const status = Effect.fn("Migrations.status")(function*(folder: string = 
 })
 
 const field = (cause: unknown, name: "message" | "position" | "detail" | "hint"): string | undefined => {
-  if (typeof cause !== "object" || cause === null || !(name in cause)) return undefined
-  const value: unknown = Reflect.get(cause, name)
+  const value: unknown = cause instanceof Error ? Reflect.get(cause, name) : undefined
   return value === undefined ? undefined : String(value)
 }
 

@@ -1,4 +1,5 @@
 import * as Schema from "effect/Schema"
+import type * as Money from "../Money.ts"
 import type { BudgetExceeded, Fenced, InboxId, Logged, RunConflict, RunId, RunState, StorageFailed, UnpricedModel } from "../Run.ts"
 import type { Tables } from "./Tables.ts"
 
@@ -22,10 +23,10 @@ export interface Append {
 
 /** What an attempt may cost at most, as far as that can be said before it is made. */
 export interface Reserve {
-  /** Dollars for the input, as a decimal string. */
-  readonly input: string
-  /** Dollars per million tokens of output, as a decimal string. */
-  readonly rate: string
+  /** The dearest that the input can be. */
+  readonly input: Money.Money
+  /** The price of a million tokens of output. */
+  readonly rate: Money.Money
   /** Output tokens wanted. */
   readonly max: number
   /** The fewest output tokens that are worth a request. */
@@ -55,13 +56,19 @@ export type Verdict =
   | { readonly append: number; readonly patch: { readonly [key: string]: Json } }
 
 /**
- * Decides within the flush, under lock, whether an append may be written. In SQL the function `conductor_gate_<name>`
- * judges; in memory {@link Gate.judge} does.
+ * Decides within the flush, under lock, whether an append may be written. In SQL the function `conductor_gate_<name>` judges
+ * the rows of {@link Gate.ask}; in memory {@link Gate.judge} judges the appends themselves. Both decide alike.
  */
 export interface Gate {
   readonly name: string
+  /** The question as a row; nothing where the gate has nothing to say of the append. */
   readonly ask: (append: Append, index: number) => Row | undefined
-  readonly judge: (asks: ReadonlyArray<Row>, tables: Tables["Service"]) => ReadonlyArray<Verdict>
+  /** The verdicts, in the order of the appends, of which `isOut` tells those that are refused already. */
+  readonly judge: (
+    appends: ReadonlyArray<Append>,
+    isOut: (index: number) => boolean,
+    tables: Tables["Service"]
+  ) => ReadonlyArray<Verdict>
   /** The error that a refusal stands for; nothing where another gate refused. */
   readonly refusal: (refuse: { readonly [key: string]: Json }, append: Append) => AppendError | undefined
   /** The append as it was written; nothing where another gate changed it. */

@@ -132,8 +132,7 @@ export const layerMemory = (gates: ReadonlyArray<Gate>, projections: ReadonlyArr
         const refused: Array<Answer["refused"][number]> = []
         const patched: Array<Answer["patched"][number]> = []
         for (const gate of gates) {
-          const asks = batch.flatMap((append, i) => out.has(i) ? [] : gate.ask(append, i) ?? [])
-          for (const verdict of asks.length === 0 ? [] : gate.judge(asks, tables)) {
+          for (const verdict of gate.judge(batch, (i) => out.has(i), tables)) {
             if ("patch" in verdict) {
               patched.push(verdict)
             } else {

@@ -2,7 +2,8 @@ import * as Arr from "effect/Array"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
-import type { Append, AppendError } from "./Append.ts"
+import { isOver, type RunId, StorageFailed } from "../Run.ts"
+import type { Append, AppendError, Step } from "./Append.ts"
 import type { Hub } from "./Hub.ts"
 import type { Outcome, Store } from "./Store.ts"
 
@@ -14,8 +15,44 @@ interface Item {
   readonly pending: Pending
 }
 
+/** Appends of one run that are written as one. */
+interface Group {
+  append: Append
+  readonly items: Array<Item>
+}
+
 /** Appends of one flush at most; more wait for the next. */
 const batchSize = 500
+
+/** An append that nothing can refuse for what it is: one without a reservation that neither begins nor ends its run. */
+const isPlain = ({ reserve, steps: [first, ...rest] }: Append): boolean =>
+  reserve === undefined && first.before !== undefined && !isOver((rest.at(-1) ?? first).after.status)
+
+const merge = (a: Append, b: Append): Append => {
+  const steps: [Step, ...Array<Step>] = [a.steps[0], ...a.steps.slice(1), ...b.steps]
+  return { run: a.run, epoch: a.epoch, steps, consumes: b.consumes.length === 0 ? a.consumes : [...a.consumes, ...b.consumes] }
+}
+
+/** Puts plain appends of one run that follow each other together, so that they cost as one. */
+const group = (items: ReadonlyArray<Item>): ReadonlyArray<Group> => {
+  const groups: Array<Group> = []
+  const open = new Map<RunId, Group>()
+  for (const item of items) {
+    const { append } = item
+    const plain = isPlain(append)
+    const last = open.get(append.run)
+    if (plain && last !== undefined && last.append.epoch === append.epoch) {
+      last.append = merge(last.append, append)
+      last.items.push(item)
+      continue
+    }
+    const next: Group = { append, items: [item] }
+    groups.push(next)
+    if (plain) open.set(append.run, next)
+    else open.delete(append.run)
+  }
+  return groups
+}
 
 /**
  * The group commit: while one transaction is under way the appends of all runs gather, and the next takes them all.
@@ -25,45 +62,55 @@ export const makeWriter = Effect.fnUntraced(function*(store: Store["Service"], h
   let gathered: Array<Item> = []
   const ready = yield* Latch.make(false)
 
-  const settle = (item: Item, outcome: Outcome) => {
-    if (outcome._tag === "Appended") {
-      if (hub.isHeard(item.append.run)) {
-        const events = outcome.append.steps.map((step) => step.logged)
-        hub.publish(item.append.run, { _tag: "Events", events })
+  const settle = ({ items }: Group, outcome: Outcome) => {
+    for (const item of items) {
+      if (outcome._tag === "Refused") {
+        Deferred.doneUnsafe(item.pending, Effect.fail(outcome.error))
+        continue
       }
-      Deferred.doneUnsafe(item.pending, Effect.succeed(outcome.append))
-    } else {
-      Deferred.doneUnsafe(item.pending, Effect.fail(outcome.error))
+      // Only an append by itself is changed by what is granted to it.
+      const append = items.length === 1 ? outcome.append : item.append
+      if (hub.isHeard(append.run)) {
+        hub.publish(append.run, { _tag: "Events", events: append.steps.map((step) => step.logged) })
+      }
+      Deferred.doneUnsafe(item.pending, Effect.succeed(append))
     }
   }
 
-  const write = (items: ReadonlyArray<Item>): Effect.Effect<void> =>
-    store.flush(items.map((item) => item.append)).pipe(
+  const write = (groups: ReadonlyArray<Group>): Effect.Effect<void> =>
+    store.flush(groups.map((one) => one.append)).pipe(
+      // A defect of a gate or projection must not leave anybody waiting.
+      Effect.catchDefect((defect) => {
+        const problem = defect instanceof Error ? defect.message : String(defect)
+        return Effect.fail(new StorageFailed({ operation: "append", problem, cause: defect }))
+      }),
       Effect.matchEffect({
         onSuccess: (outcomes) =>
-          Effect.sync(() =>
-            items.forEach((item, index) => {
-              const outcome = outcomes[index]
-              if (outcome !== undefined) settle(item, outcome)
-            })
-          ),
+          Effect.sync(() => {
+            for (const [index, outcome] of outcomes.entries()) {
+              const one = groups[index]
+              if (one !== undefined) settle(one, outcome)
+            }
+          }),
         onFailure: (failure) => {
-          if (failure._tag === "BadBatch" && items.length > 1) {
-            const [first, second] = Arr.splitAt(items, items.length >> 1)
+          if (failure._tag === "BadBatch" && groups.length > 1) {
+            const [first, second] = Arr.splitAt(groups, groups.length >> 1)
             return Effect.andThen(write(first), write(second))
           }
           const error = failure._tag === "BadBatch" ? failure.error : failure
-          return Effect.sync(() => items.forEach((item) => settle(item, { _tag: "Refused", error })))
+          return Effect.sync(() => {
+            for (const one of groups) settle(one, { _tag: "Refused", error })
+          })
         }
       })
     )
 
   yield* Effect.forever(Effect.gen(function*() {
     yield* ready.await
-    const items = gathered.slice(0, batchSize)
-    gathered = gathered.slice(batchSize)
+    const items = gathered.length > batchSize ? gathered.slice(0, batchSize) : gathered
+    gathered = gathered.length > batchSize ? gathered.slice(batchSize) : []
     if (gathered.length === 0) ready.closeUnsafe()
-    yield* write(items)
+    yield* write(group(items))
   })).pipe(Effect.forkScoped)
 
   return (append: Append): Pending => {

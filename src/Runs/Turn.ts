@@ -53,8 +53,8 @@ const reserveOf = (resolved: Model.Resolved, request: Model.Request, input: numb
   const price = Option.flatMap(resolved.entry, (entry) => Model.bound(entry, input, 0))
   const rate = Option.flatMap(resolved.entry, (entry) => Model.outputRate(entry, input))
   return {
-    input: Money.format(Option.getOrElse(price, () => Money.zero)),
-    rate: Money.format(Option.getOrElse(rate, () => Money.zero)),
+    input: Option.getOrElse(price, () => Money.zero),
+    rate: Option.getOrElse(rate, () => Money.zero),
     max: request.maxOutput,
     min: least,
     priced: Option.isSome(price) && Option.isSome(rate)

@@ -64,6 +64,12 @@ describe("conductor run", () => {
       const again = yield* cli(["retry", id])
       assert.strictEqual(again.code, 0)
       assert.match(again.out, /^Now it works\.\n\n✓ completed/)
+      server.play({ status: 400, headers: { "content-type": "application/json" }, body: errorBody("invalid_request_error", "no such thing") })
+      const other = yield* cli(["run", "Hello", "--json"])
+      assert.match((yield* cli(["runs", "--limit", "1"])).out, /failed \(ModelFailed\)/)
+      server.play(says("Yes."))
+      const json = yield* cli(["retry", String(other.lines[0]?.["run"]), "--json"])
+      assert.deepStrictEqual([json.lines[0]?.event?._tag, json.lines.at(-1)?.event?._tag], ["RunRetried", "RunCompleted"])
       const late = yield* cli(["retry", id])
       assert.deepStrictEqual([late.code, late.err], [1, `Run ${id} is completed, and only a failed or interrupted run can go on: start another with conductor run.\n`])
       const cancelled = yield* cli(["cancel", id])
@@ -91,7 +97,7 @@ describe("conductor run", () => {
       }
       const ran = yield* cli(["run", "Hello"], { onOut })
       assert.strictEqual(ran.code, 130)
-      assert.match(ran.out, /^Well, \n■ cancelled by local: Ctrl-C\n(↻.*\n)*\n?■ cancelled · 0 turns/)
+      assert.match(ran.out, /^Well, \n■ cancelled by local: Ctrl-C\n■ cancelled · 0 turns/)
       assert.match(ran.err, /Cancelling run [0-9a-f-]{36}/)
       sent = false
       const json = yield* cli(["run", "Hello", "--json"], { onOut })
@@ -111,7 +117,7 @@ describe("conductor demo", () => {
       const ran = yield* conductor(["demo", ...place], { terminal: true })
       assert.strictEqual(ran.code, 0)
       assert.match(ran.out, /✓.*dealer_distances/)
-      assert.match(ran.out, /\naudit: \d+ rows, chain verified\nSee it again: npm run -s conductor -- show [0-9a-f-]{36}\n$/)
+      assert.match(ran.out, /\naudit: \d+ rows, chain verified\nSee it again: npm run -s conductor -- show [0-9a-f-]{36} --data-dir "[^"]+"\n$/)
       assert.include(ran.out, "\u001B[32m")
       assert.match(ran.err, /Opening the database .*\n {2}embedded in .*\nLoading invented dealers …\n {2}200 dealers/)
       const plain = yield* conductor(["demo", "--json", ...place], { terminal: true, env: { NO_COLOR: "1" } })
@@ -122,7 +128,7 @@ describe("conductor demo", () => {
       assert.deepInclude(entry, { run: plain.lines[0]?.["run"], action: "model_attempt" })
       const health = yield* conductor(["doctor", ...place], { env: { ANTHROPIC_API_KEY: "sk-test" } })
       assert.strictEqual(health.code, 0)
-      assert.match(health.out, /✓ ANTHROPIC_API_KEY: set.*\n✓ database: embedded .*\n✓ durability: .*\n✓ migrations: all \d+ applied\n✓ unfinished runs: none/)
+      assert.match(health.out, /✓ ANTHROPIC_API_KEY: set.*\n✓ database: embedded .*\n! durability: .*\n.*\n✓ migrations: all \d+ applied\n✓ unfinished runs: none/)
     }), 60_000)
 
   it.live("asks the model where there is a key, on the database of the settings", () =>

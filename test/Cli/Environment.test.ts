@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Schema } from "effect"
+import { Cause } from "effect"
 import { nonsense } from "../../src/Cli/Environment.ts"
 import { Ended, failed, oneLine, reportOf, usage } from "../../src/Cli/Failure.ts"
 import { ForbiddenModel, StorageFailed } from "../../src/Run.ts"
@@ -30,12 +30,6 @@ describe("reportOf", () => {
     assert.deepStrictEqual(report(Cause.fail("text")), { code: 1, sentence: "text" })
     assert.deepStrictEqual(report(Cause.fail(new Error("plain"))), { code: 1, sentence: "plain" })
     assert.deepStrictEqual(report(Cause.interrupt(1)), { code: 1, sentence: "" })
-    class ConfigError extends Schema.TaggedError<ConfigError>()("ConfigError", {}) {
-      override get message() {
-        return "Expected\n  a number"
-      }
-    }
-    assert.strictEqual(report(Cause.fail(new ConfigError())).sentence, "A setting cannot be used: Expected a number")
   })
 
   it("says of a defect how to learn more, and shows its stack only when asked", () => {

@@ -8,23 +8,25 @@ describe("Signals", () => {
   it("interrupt the program, and end it at once the second time", () => {
     const reactions = (...signals: ReadonlyArray<Signal>) => {
       const { code, receive } = makeSignals()
-      return [...signals.map(receive), code()]
+      return [...signals.map((signal, index) => receive(signal, index * 1_000)), code()]
     }
     assert.deepStrictEqual(reactions("SIGINT", "SIGINT"), ["interrupt", "exit", 130])
     assert.deepStrictEqual(reactions("SIGTERM", "SIGTERM"), ["interrupt", "exit", 143])
     assert.deepStrictEqual(reactions("EPIPE", "EPIPE"), ["interrupt", "heard", 0])
     assert.deepStrictEqual(reactions("SIGINT", "EPIPE"), ["interrupt", "heard", 130])
+    const { receive } = makeSignals()
+    assert.deepStrictEqual([0, 5, 290, 400].map((at) => receive("SIGINT", at)), ["interrupt", "heard", "heard", "exit"])
   })
 
   it.effect("are heard by a command that heeds them, but for a request to end", () =>
     Effect.gen(function*() {
       const { receive, service } = makeSignals()
       const fiber = yield* Effect.forkChild(service.heeding(service.stop), { startImmediately: true })
-      assert.strictEqual(receive("SIGINT"), "heard")
+      assert.strictEqual(receive("SIGINT", 0), "heard")
       assert.strictEqual(yield* Fiber.join(fiber), "SIGINT")
       const other = makeSignals()
       const waiting = yield* Effect.forkChild(other.service.heeding(other.service.stop), { startImmediately: true })
-      assert.strictEqual(other.receive("SIGTERM"), "interrupt")
+      assert.strictEqual(other.receive("SIGTERM", 0), "interrupt")
       yield* Fiber.interrupt(waiting)
     }))
 })
@@ -77,8 +79,9 @@ describe("launch", () => {
   it.live("exits at once the second time, and leaves the first to a command that heeds it", () =>
     Effect.gen(function*() {
       const one = host()
-      launch(Effect.as(Effect.uninterruptible(Effect.sleep("200 millis")), 0), one.process)
+      launch(Effect.as(Effect.uninterruptible(Effect.sleep("2 seconds")), 0), one.process)
       one.events.emit("SIGINT")
+      yield* Effect.sleep("350 millis")
       one.events.emit("SIGINT")
       assert.deepStrictEqual(one.codes, [130])
       const two = host()

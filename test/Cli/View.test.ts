@@ -5,7 +5,7 @@ import { timeline } from "../../src/Cli/Timeline.ts"
 import { humanView, jsonLine, summary } from "../../src/Cli/View.ts"
 import { usd, zero } from "../../src/Money.ts"
 import {
-  AgentName, ApprovalId, AttemptId, DefinitionHash, fold, InboxId, type Logged, ModelFailed, ModelRef, OrgId, RunEvent, RunId, RunnerId, type RunState, SessionId
+  AgentName, ApprovalId, AttemptId, DefinitionHash, fold, InboxId, type Logged, ModelFailed, ModelRef, OrgId, type RunEvent, RunId, RunnerId, type RunState, SessionId
 } from "../../src/Run.ts"
 
 const run = RunId.make("01a20568-0000-7000-8000-000000000001")
@@ -82,7 +82,7 @@ describe("humanView", () => {
     assert.isDefined(answer)
     assert.strictEqual(
       watch([delta("Well, n"), { _tag: "Reset", turn: 1 }, broken, delta("Well, yes."), answer]),
-      "Well, n\n↻ the answer broke off: what it said so far does not count\n↻ turn 1 failed (slow down); trying again\nWell, yes.\n"
+      "Well, n\n↻ turn 1 failed, and what it said does not count (slow down); trying again\nWell, yes.\n"
     )
     assert.strictEqual(watch([{ _tag: "Reset", turn: 1 }]), "")
   })

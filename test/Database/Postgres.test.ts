@@ -30,7 +30,9 @@ describe("a connection URL", () => {
       assert.isTrue((yield* target("postgres://u:p@h:5433/db?pgbouncer=true")).pooled)
       assert.isFalse((yield* target("postgres://u:p@h:5433/db?pgbouncer=false")).pooled)
       assert.strictEqual((yield* target("postgres:///db?host=/run/postgresql&port=5499")).address, "/run/postgresql:5499")
-      assert.deepStrictEqual((yield* target("postgres://u@h")).database, "postgres")
+      assert.strictEqual((yield* target("postgres://u@h")).database, "postgres")
+      assert.strictEqual((yield* target("postgres:///db")).address, "localhost:5432")
+      assert.strictEqual((yield* target("postgres://u@[::1]/db")).address, "[::1]:5432")
     }))
 
   it.effect("decides about TLS", () =>

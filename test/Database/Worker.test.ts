@@ -81,6 +81,7 @@ describe("the database thread's code", () => {
     const startup = new Uint8Array([0, 0, 0, 8, 0, 3, 0, 0])
     assert.strictEqual(wholeMessages(startup, false), 8)
     assert.strictEqual(wholeMessages(startup.subarray(0, 7), false), 0)
+    assert.strictEqual(wholeMessages(Buffer.concat([startup, one]), false), 8)
     assert.strictEqual(wholeMessages(new Uint8Array([0x51, 255, 255, 255, 255]), true), 0)
   })
 })

@@ -7,6 +7,7 @@ import { program } from "../../src/Cli.ts"
 import { Output } from "../../src/Cli/Output.ts"
 import { makeSignals, Signals } from "../../src/Cli/Signals.ts"
 import { end, sse, start, text, toolUse } from "./anthropic.ts"
+import type { Script } from "./replay.ts"
 
 /** A line of JSON, as far as tests look into it. */
 export interface Line {
@@ -35,7 +36,7 @@ export interface Options {
 
 /** Nothing of the machine's own environment, or of a developer's `.env`, is to be seen in a test. */
 const nothing = {
-  ANTHROPIC_API_KEY: "", ANTHROPIC_BASE_URL: "", DATABASE_URL: "", SUPABASE_DB_URL: "", CONDUCTOR_MODEL: "", CONDUCTOR_CATALOG: "", CONDUCTOR_DATA_DIR: "/nonexistent/conductor"
+  ANTHROPIC_API_KEY: "", ANTHROPIC_BASE_URL: "", DATABASE_URL: "", SUPABASE_DB_URL: "", CONDUCTOR_MODEL: "", CONDUCTOR_CATALOG: "", CONDUCTOR_DATA_DIR: "/nonexistent/conductor", CONDUCTOR_DATABASE_FSYNC: "false"
 }
 
 /** Runs a command in this process; 130 where it was interrupted. */
@@ -50,7 +51,7 @@ export const conductor = (args: ReadonlyArray<string>, options: Options = {}): E
     const stdio = Stdio.layerTest({
       stdout: sink((text) => {
         out += text
-        options.onOut?.(out, (signal) => void signals.receive(signal))
+        options.onOut?.(out, (signal) => void signals.receive(signal, 0))
       }),
       stderr: sink((text) => {
         err += text
@@ -147,6 +148,10 @@ export const queries = (query: string) => ({
 })
 
 /** An answer of Claude that begins and does not end. */
-export const hangs = { body: sse([start(), { type: "content_block_start", index: 0, content_block: { type: "text", text: "" } }, {
-  type: "content_block_delta", index: 0, delta: { type: "text_delta", text: "Well, " }
-}]), then: "hang" as const }
+export const hangs: Script = {
+  body: sse([start(), { type: "content_block_start", index: 0, content_block: { type: "text", text: "" } }, {
+    type: "content_block_delta", index: 0, delta: { type: "text_delta", text: "Well, " }
+  }]),
+  // oxlint-disable-next-line unicorn/no-thenable -- the word of the replayer, which nobody awaits
+  then: "hang"
+}
