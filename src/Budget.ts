@@ -8,7 +8,7 @@ import { judge, table } from "./Budget/Memory.ts"
 import { projection as modelCalls } from "./Budget/ModelCalls.ts"
 import * as Money from "./Money.ts"
 import { BudgetExceeded, type OrgId, StorageFailed, UnpricedModel } from "./Run.ts"
-import { type Gate, type Projection, replaceLast, Tables } from "./RunLog.ts"
+import { type Gate, type Projection, Tables } from "./RunLog.ts"
 
 export { scopesOf } from "./Budget/Ask.ts"
 
@@ -21,8 +21,6 @@ export interface Balance {
   readonly reserved: Money.Money
 }
 
-const Grant = Schema.Struct({ maxOutput: Schema.Int, reserved: Money.FromString, scopes: Schema.Array(Schema.String) })
-const decodeGrant = Schema.decodeUnknownSync(Grant)
 const decodeRefusal = Schema.decodeUnknownSync(BudgetExceeded)
 
 
@@ -53,19 +51,6 @@ export const gate: Gate = {
   refusal: (refuse, append) => {
     if (refuse["_tag"] === "UnpricedModel") return new UnpricedModel({ model: append.steps[0].after.model })
     return refuse["_tag"] === "BudgetExceeded" ? decodeRefusal(refuse) : undefined
-  },
-  patch: (patch, append) => {
-    const step = append.steps.at(-1)
-    if (step?.logged.event._tag !== "TurnStarted" || step.after.attempt === null) return undefined
-    const grant = decodeGrant(patch)
-    return {
-      ...append,
-      steps: replaceLast(append.steps, {
-        before: step.before,
-        logged: { ...step.logged, event: { ...step.logged.event, ...grant } },
-        after: { ...step.after, maxOutput: grant.maxOutput, attempt: { ...step.after.attempt, ...grant } }
-      })
-    }
   }
 }
 

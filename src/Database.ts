@@ -107,12 +107,10 @@ export class Database extends Context.Service<Database, {
    * `CONDUCTOR_DATABASE_TIMEOUT` limits a statement, `CONDUCTOR_DATABASE_FSYNC=false` makes the embedded database's commits faster and
    * unsafe against a power loss, `CONDUCTOR_DATABASE_CONNECTIONS` and `CONDUCTOR_DATABASE_PREPARE` are for Postgres.
    */
-  static readonly layer: DatabaseLayer<OpenError | Config.ConfigError> = Layer.unwrap(Effect.gen(function*() {
-    const { connections, dir, fsync, prepare, timeout, url } = yield* settings
-    if (Option.isSome(url)) return Database.layerPostgres({ url: url.value, connections, prepare, statementTimeout: timeout })
-    const layer = Database.layerEmbedded({ dir, fsync })
-    return timeout === undefined ? layer : layer.pipe(Layer.provide(Layer.succeed(Embedded.StatementDeadline, timeout)))
-  }))
+  static readonly layer: DatabaseLayer<OpenError | Config.ConfigError> = Layer.suspend(() => configured({}))
+
+  /** The same database as it is, without bringing it up to date. */
+  static readonly layerAsItIs: DatabaseLayer<OpenError | Config.ConfigError> = Layer.suspend(() => configured({ migrate: false }))
 }
 
 const optional = <A>(config: Config.Config<A>) => Config.map(Config.option(config), Option.getOrUndefined)
@@ -129,6 +127,13 @@ const settings = Config.all({
   prepare: optional(Config.Boolean("CONDUCTOR_DATABASE_PREPARE")),
   timeout: optional(Config.Duration("CONDUCTOR_DATABASE_TIMEOUT"))
 })
+
+const configured = ({ migrate }: MigrateOptions): DatabaseLayer<OpenError | Config.ConfigError> =>
+  Layer.unwrap(Effect.map(settings, ({ connections, dir, fsync, prepare, timeout, url }) => {
+    if (Option.isSome(url)) return Database.layerPostgres({ url: url.value, connections, prepare, statementTimeout: timeout, migrate })
+    const layer = Database.layerEmbedded({ dir, fsync, migrate })
+    return timeout === undefined ? layer : layer.pipe(Layer.provide(Layer.succeed(Embedded.StatementDeadline, timeout)))
+  }))
 
 interface Opened {
   readonly client: PgClient.PgClient

@@ -81,8 +81,7 @@ export const gate: Gate = {
         : []
     )
   },
-  refusal: (refuse, append) => refuse["_tag"] === "CommandsWaiting" ? new CommandsWaiting({ run: append.run }) : undefined,
-  patch: () => undefined
+  refusal: (refuse, append) => refuse["_tag"] === "CommandsWaiting" ? new CommandsWaiting({ run: append.run }) : undefined
 }
 
 /** Marks commands as consumed by the events that record them. */

@@ -4,7 +4,6 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -22,10 +21,16 @@ import {
 } from "./Run.ts"
 import { type AppendError, LeaseRenewal, LeaseTime, RunLog, Store } from "./RunLog.ts"
 import { type Journal, makeJournal } from "./Runs/Journal.ts"
-import { performRun } from "./Runs/Loop.ts"
+import { failRun, performRun } from "./Runs/Loop.ts"
 
 /** The longest input of a run, in characters of its JSON: longer material belongs where a tool can read it. */
 export const maxInput = 2_000_000
+
+/**
+ * Whether this process looks for runs that nobody performs and takes them over; true by default. A program that is there
+ * for one run says false: it performs what it starts and what it is told to attend to.
+ */
+export const TakesOver = Context.Reference<boolean>("conductor-ai/Runs/TakesOver", { defaultValue: () => true })
 
 /** What a run is started with. */
 export interface Start {
@@ -87,9 +92,11 @@ export class Runs extends Context.Service<Runs, {
     const clock = yield* Clock.Clock
     const lease = Duration.toMillis(yield* LeaseTime)
     const renewal = yield* LeaseRenewal
+    const takesOver = yield* TakesOver
     const scope = yield* Effect.scope
-    const services = yield* Effect.context<RunLog | Models | Inbox | SecureRandom.SecureRandom>()
+    const services = yield* Effect.context<RunLog | Models | Inbox>()
     const handles = new Map<RunId, Handle>()
+    const told = new Set<RunId>()
     const agents = [...registry.values()].map((registered) => registered.agent.name)
 
     for (const { agent, definition } of registry.values()) {
@@ -113,13 +120,7 @@ export class Runs extends Context.Service<Runs, {
         Effect.catchTag("RunNotFound", () => Effect.succeed([]))
       )
 
-    const readMail = Effect.fnUntraced(function*({ journal }: Handle) {
-      const waiting = yield* inbox.waiting(journal.run)
-      const fresh = waiting.filter((letter) => !journal.seen.has(letter.id))
-      for (const letter of fresh) journal.seen.add(letter.id)
-      journal.mail = [...journal.mail, ...fresh]
-      if (fresh.some((letter) => letter.command._tag === "Cancel")) Deferred.doneUnsafe(journal.cancelled, Exit.void)
-    })
+    const readMail = (journal: Journal) => Effect.map(inbox.waiting(journal.run), journal.deliver)
 
     const launch = Effect.fnUntraced(function*(journal: Journal) {
       const stopped: Stopped = Deferred.makeUnsafe()
@@ -132,6 +133,7 @@ export class Runs extends Context.Service<Runs, {
         Effect.onExit((exit) =>
           Effect.sync(() => {
             handles.delete(journal.run)
+            told.delete(journal.run)
             Deferred.doneUnsafe(stopped, exit)
           })
         ),
@@ -195,19 +197,20 @@ export class Runs extends Context.Service<Runs, {
       )
       const claimed: RunEvent = { _tag: "RunClaimed", v: 1, runner: store.runner }
       yield* journal.commit(more === undefined ? [claimed] : [more.retry, claimed])
-      if (state.definition !== registered.definition.hash) {
+      yield* readMail(journal)
+      // A cancelled run needs nothing of its agent any more.
+      if (state.definition !== registered.definition.hash && !(yield* Deferred.isDone(journal.cancelled))) {
         const changed = { agent: state.agent, started: state.definition, registered: registered.definition.hash }
-        yield* journal.commit([{ _tag: "RunFailed", v: 1, error: new DefinitionChanged(changed) }])
+        yield* Effect.provideContext(failRun(journal, new DefinitionChanged(changed)), services)
         return true
       }
-      const handle = yield* launch(journal)
-      yield* readMail(handle)
+      yield* launch(journal)
       return true
     })
 
     const attend = Effect.fnUntraced(function*(run: RunId) {
       const handle = handles.get(run)
-      if (handle !== undefined) return yield* readMail(handle)
+      if (handle !== undefined) return yield* readMail(handle.journal)
       const row = yield* store.find(run)
       if (Option.isNone(row) || isOver(row.value.status) || !registry.has(row.value.agent)) return
       yield* takeOver(run).pipe(
@@ -266,13 +269,21 @@ export class Runs extends Context.Service<Runs, {
     )
 
     const sweep = Effect.gen(function*() {
-      const orphans = yield* store.orphans(agents, 100)
       const addressed = yield* inbox.addressed
-      for (const run of new Set([...orphans.filter((run) => !handles.has(run)), ...addressed])) yield* quietly(attend(run))
+      const orphans = takesOver || told.size > 0 ? yield* store.orphans(agents, 100) : []
+      const needy = [...addressed, ...orphans.filter((run) => !handles.has(run))]
+      const ours = takesOver ? needy : needy.filter((run) => handles.has(run) || told.has(run))
+      for (const run of new Set(ours)) yield* quietly(attend(run))
     })
     yield* quietly(sweep).pipe(Effect.repeat(Schedule.spaced("1 second")), Effect.forkScoped)
 
-    return Runs.of({ start, settled, retry, attend })
+    return Runs.of({
+      start,
+      settled,
+      retry,
+      // Its owner may still have a lease, so it is looked at again until it is over.
+      attend: (run) => Effect.andThen(Effect.sync(() => told.add(run)), attend(run))
+    })
   }))
 }
 

@@ -53,10 +53,7 @@ const admit = (append: number, reserve: Reserve, accounts: ReadonlyArray<Account
   }
   const amount = cost(reserve, granted)
   for (const account of accounts) account.reserved = Money.add(account.reserved, amount)
-  return {
-    append,
-    patch: { maxOutput: granted, reserved: Money.format(amount), scopes: accounts.map((account) => account.scope) }
-  }
+  return { append, grant: { maxOutput: granted, reserved: amount, scopes: accounts.map((account) => account.scope) } }
 }
 
 /** The rules of `conductor_gate_budget`, on process memory. */

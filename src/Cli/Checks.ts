@@ -10,7 +10,7 @@ import { isSet, providers, withKey } from "./Choice.ts"
 import { Ended, oneLine } from "./Failure.ts"
 import { counted } from "./Format.ts"
 import { Output } from "./Output.ts"
-import { asItIs, whereabouts } from "./Schema.ts"
+import { whereabouts } from "./Schema.ts"
 
 /** What was looked at, how it is, and what to do about it where something is to be done. */
 export interface Check {
@@ -90,7 +90,7 @@ const database = Effect.gen(function*() {
       return [good("database", `none yet in ${dir}; the first run makes it, which takes some seconds`)]
     }
   }
-  return yield* Effect.provide(opened, asItIs)
+  return yield* Effect.provide(opened, Database.layerAsItIs)
 }).pipe(
   Effect.catch((error) => {
     const sentence = oneLine(error.message)

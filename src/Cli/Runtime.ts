@@ -1,15 +1,21 @@
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import { Conductor } from "../Conductor.ts"
 import * as Database from "../Database.ts"
 import { RunId, RunNotFound } from "../Run.ts"
+import { TakesOver } from "../Runs.ts"
 import type { Known } from "./Agents.ts"
 import { models } from "./Choice.ts"
 
 /** The database of the settings. Provided around {@link conductor}, it is opened once for several runtimes. */
 export const database = Database.Database.layer
 
-/** The runtime with some agents on the database of the settings. Without agents it performs nothing. */
-export const conductor = (agents: ReadonlyArray<Known>) => Conductor.layer({ agents, models })
+/**
+ * The runtime with some agents on the database of the settings, for the runs that it is told of: a run that an earlier
+ * program left goes on with `conductor retry`, not behind somebody's back. Without agents it performs nothing.
+ */
+export const conductor = (agents: ReadonlyArray<Known>) =>
+  Conductor.layer({ agents, models }).pipe(Layer.provide(Layer.succeed(TakesOver, false)))
 
 const uuid = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i
 

@@ -26,7 +26,7 @@ const marks = { completed: "✓", failed: "✗", cancelled: "■", parked: "‖"
 /** How a run stands, in one line: status, turns, tokens, cost and id. */
 export const summary = (state: RunState, paint: Paint): string => {
   const colour = state.status === "completed" ? paint.green : state.status === "failed" ? paint.red : paint.yellow
-  const figures = [counted(state.turns, "turn"), tokens(state.usage), cost(state.cost, state.priced), `run ${state.run}`]
+  const figures = [counted(state.turns, "turn"), tokens(state.usage), `${state.bounded ? "at most " : ""}${cost(state.cost, state.priced)}`, `run ${state.run}`]
   return `${colour(`${marks[state.status]} ${state.status}`)}${paint.dim(` · ${figures.join(" · ")}`)}`
 }
 

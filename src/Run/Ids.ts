@@ -17,7 +17,7 @@ export type OrgId = typeof OrgId.Type
 export const RunnerId = Schema.String.pipe(Schema.brand("RunnerId"))
 export type RunnerId = typeof RunnerId.Type
 
-/** Identifies one request to a model; a UUIDv7. */
+/** Identifies one request to a model: the run's id, a dot, and the sequence number of its `TurnStarted`. */
 export const AttemptId = Schema.String.pipe(Schema.brand("AttemptId"))
 export type AttemptId = typeof AttemptId.Type
 

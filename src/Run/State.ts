@@ -70,6 +70,8 @@ export interface RunState {
   readonly cost: Money.Money
   /** False once an attempt had no known price. */
   readonly priced: boolean
+  /** True once an attempt broke off: its part of `cost` and `usage` is the most that it can have been. */
+  readonly bounded: boolean
   readonly endedAt: number | null
 }
 
@@ -135,6 +137,7 @@ const begin = (logged: Logged, event: Extract<RunEvent, { _tag: "RunStarted" }>)
   usage: noUsage,
   cost: Money.zero,
   priced: true,
+  bounded: false,
   endedAt: null
 })
 
@@ -157,7 +160,8 @@ const withCall = (state: RunState, id: string, change: (call: Call) => Call): Ru
 const bill = (state: RunState, event: { readonly bill: { readonly usage: Usage; readonly cost: Money.Money; readonly source: string } }) => ({
   usage: plus(state.usage, event.bill.usage),
   cost: Money.add(state.cost, event.bill.cost),
-  priced: state.priced && event.bill.source !== "unpriced"
+  priced: state.priced && event.bill.source !== "unpriced",
+  bounded: state.bounded || event.bill.source === "bound"
 })
 
 const over = (state: RunState, status: RunStatus, at: number): RunState => ({ ...state, status, endedAt: at })

@@ -1,38 +1,36 @@
 import { Fenced } from "../Run.ts"
-import type { Append, Gate, Json } from "./Append.ts"
+import { type Append, type AppendError, type Gate, granted, type Verdict } from "./Append.ts"
 import type { Outcome } from "./Store.ts"
 
-/** What a flush says where not everything was appended as it was sent; numbers are places in the batch. */
-export interface Answer {
-  readonly fenced: ReadonlyArray<number>
-  readonly refused: ReadonlyArray<{ readonly append: number; readonly refuse: { readonly [key: string]: Json } }>
-  readonly patched: ReadonlyArray<{ readonly append: number; readonly patch: { readonly [key: string]: Json } }>
-}
-
-const first = <A, B>(all: ReadonlyArray<A>, pick: (one: A) => B | undefined): B | undefined => {
-  for (const one of all) {
-    const found = pick(one)
-    if (found !== undefined) return found
+const errorOf = (gates: ReadonlyArray<Gate>, verdict: Extract<Verdict, { refuse: unknown }>, append: Append): AppendError | undefined => {
+  for (const gate of gates) {
+    const error = gate.refusal(verdict.refuse, append)
+    if (error !== undefined) return error
   }
   return undefined
 }
 
-/** The outcome of each append of a batch, in order. */
+/** The outcome of each append of a batch, in order; numbers are places in the batch. */
 export const outcomesOf = (
   gates: ReadonlyArray<Gate>,
   batch: ReadonlyArray<Append>,
-  answer: Answer | null
+  fenced: ReadonlyArray<number>,
+  verdicts: ReadonlyArray<Verdict>
 ): ReadonlyArray<Outcome> => {
-  if (answer === null) return batch.map((append) => ({ _tag: "Appended", append }))
-  const fenced = new Set(answer.fenced)
-  const refused = new Map(answer.refused.map((verdict) => [verdict.append, verdict.refuse]))
-  const patched = new Map(answer.patched.map((verdict) => [verdict.append, verdict.patch]))
-  return batch.map((append, i): Outcome => {
-    if (fenced.has(i)) return { _tag: "Refused", error: new Fenced({ run: append.run, epoch: append.epoch }) }
-    const refuse = refused.get(i)
-    const error = refuse && first(gates, (gate) => gate.refusal(refuse, append))
-    if (error !== undefined) return { _tag: "Refused", error }
-    const patch = patched.get(i)
-    return { _tag: "Appended", append: (patch && first(gates, (gate) => gate.patch(patch, append))) ?? append }
-  })
+  const outcomes = batch.map((append): Outcome => ({ _tag: "Appended", append }))
+  for (const i of fenced) {
+    const append = batch[i]
+    if (append !== undefined) outcomes[i] = { _tag: "Refused", error: new Fenced({ run: append.run, epoch: append.epoch }) }
+  }
+  for (const verdict of verdicts) {
+    const append = batch[verdict.append]
+    if (append === undefined) continue
+    if ("grant" in verdict) {
+      outcomes[verdict.append] = { _tag: "Appended", append: granted(append, verdict.grant) }
+    } else {
+      const error = errorOf(gates, verdict, append)
+      if (error !== undefined) outcomes[verdict.append] = { _tag: "Refused", error }
+    }
+  }
+  return outcomes
 }

@@ -50,10 +50,17 @@ export type Json = null | boolean | number | string | ReadonlyArray<Json> | { re
 /** A row with the number of its append within the batch. */
 export type Row = { readonly append: number } & { readonly [key: string]: Json }
 
-/** What a gate says of an append: refused, or admitted with a change. No verdict admits it as it is. */
+/** What a gate says of an append: refused, or admitted with a grant. No verdict admits it as it is. */
 export type Verdict =
   | { readonly append: number; readonly refuse: { readonly [key: string]: Json } }
-  | { readonly append: number; readonly patch: { readonly [key: string]: Json } }
+  | { readonly append: number; readonly grant: Grant }
+
+/** What an attempt was granted: its place in the budgets, and how much output they pay for. */
+export interface Grant {
+  readonly maxOutput: number
+  readonly reserved: Money.Money
+  readonly scopes: ReadonlyArray<string>
+}
 
 /**
  * Decides within the flush, under lock, whether an append may be written. In SQL the function `conductor_gate_<name>` judges
@@ -71,8 +78,6 @@ export interface Gate {
   ) => ReadonlyArray<Verdict>
   /** The error that a refusal stands for; nothing where another gate refused. */
   readonly refusal: (refuse: { readonly [key: string]: Json }, append: Append) => AppendError | undefined
-  /** The append as it was written; nothing where another gate changed it. */
-  readonly patch: (patch: { readonly [key: string]: Json }, append: Append) => Append | undefined
 }
 
 /**
@@ -90,4 +95,16 @@ export interface Projection {
 export const replaceLast = (steps: Append["steps"], step: Step): Append["steps"] => {
   const [first, ...rest] = steps
   return rest.length === 0 ? [step] : [first, ...rest.slice(0, -1), step]
+}
+
+/** The append as it was written, with what its last event, the start of an attempt, was granted. */
+export const granted = (append: Append, grant: Grant): Append => {
+  const { after, before, logged } = append.steps.at(-1) ?? append.steps[0]
+  if (logged.event._tag !== "TurnStarted" || after.attempt === null) return append
+  const step: Step = {
+    before,
+    logged: { ...logged, event: { ...logged.event, ...grant } },
+    after: { ...after, maxOutput: grant.maxOutput, attempt: { ...after.attempt, ...grant } }
+  }
+  return { ...append, steps: replaceLast(append.steps, step) }
 }

@@ -6,8 +6,8 @@ import * as Option from "effect/Option"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Money from "../Money.ts"
 import { type AgentName, isOver, type Logged, promptTokens, RunConflict, type RunId, RunnerId } from "../Run.ts"
-import { type Answer, outcomesOf } from "./Answer.ts"
-import type { Append, Gate, Projection, Row } from "./Append.ts"
+import { outcomesOf } from "./Answer.ts"
+import type { Append, Gate, Projection, Row, Verdict } from "./Append.ts"
 import { LeaseTime } from "./Lease.ts"
 import { type BadBatch, type RunFilter, type RunRow, Store } from "./Store.ts"
 import { Tables } from "./Tables.ts"
@@ -129,19 +129,14 @@ export const layerMemory = (gates: ReadonlyArray<Gate>, projections: ReadonlyArr
           }
         })
         const out = new Set(fenced)
-        const refused: Array<Answer["refused"][number]> = []
-        const patched: Array<Answer["patched"][number]> = []
+        const verdicts: Array<Verdict> = []
         for (const gate of gates) {
           for (const verdict of gate.judge(batch, (i) => out.has(i), tables)) {
-            if ("patch" in verdict) {
-              patched.push(verdict)
-            } else {
-              refused.push(verdict)
-              out.add(verdict.append)
-            }
+            verdicts.push(verdict)
+            if ("refuse" in verdict) out.add(verdict.append)
           }
         }
-        const outcomes = outcomesOf(gates, batch, { fenced, refused, patched })
+        const outcomes = outcomesOf(gates, batch, fenced, verdicts)
         const written = outcomes.flatMap((outcome, i) => outcome._tag === "Appended" ? [[i, outcome.append] as const] : [])
         for (const [, append] of written) {
           const entry = entries.get(append.run)?.entry

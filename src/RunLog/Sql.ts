@@ -14,7 +14,7 @@ import {
   StorageFailed
 } from "../Run.ts"
 import { type Append, type AppendError, type Gate, type Projection, replaceLast, type Row } from "./Append.ts"
-import { type Answer, outcomesOf } from "./Answer.ts"
+import { outcomesOf } from "./Answer.ts"
 import { LeaseTime } from "./Lease.ts"
 import { type BadBatch, type Outcome, type RunFilter, type RunRow, Store } from "./Store.ts"
 
@@ -72,6 +72,24 @@ const toRow = (record: object): RunRow => {
     createdAt: run.created_at.getTime(),
     endedAt: run.ended_at?.getTime() ?? null
   }
+}
+
+/** What a flush says where not everything was appended as it was sent; numbers are places in the batch. */
+const Answer = Schema.Struct({
+  fenced: Schema.Array(Schema.Int),
+  refused: Schema.Array(Schema.Struct({ append: Schema.Int, refuse: Schema.Record(Schema.String, Schema.String) })),
+  patched: Schema.Array(Schema.Struct({
+    append: Schema.Int,
+    patch: Schema.Struct({ maxOutput: Schema.Int, reserved: Money.FromString, scopes: Schema.Array(Schema.String) })
+  }))
+})
+const decodeAnswer = Schema.decodeUnknownSync(Schema.NullOr(Answer))
+
+const outcomes = (gates: ReadonlyArray<Gate>, batch: ReadonlyArray<Append>, json: unknown): ReadonlyArray<Outcome> => {
+  const answer = decodeAnswer(json)
+  if (answer === null) return outcomesOf(gates, batch, [], [])
+  const grants = answer.patched.map(({ append, patch }) => ({ append, grant: patch }))
+  return outcomesOf(gates, batch, answer.fenced, [...answer.refused, ...grants])
 }
 
 /** The summary of an append that the table of runs needs. */
@@ -162,6 +180,7 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
     const patience = yield* FlushPatience
     const runner = RunnerId.make(yield* random.uuidV7())
     const ordered = projections.toSorted((a, b) => a.order - b.order)
+    let flushes = 0
 
     yield* sql`INSERT INTO runners (id, host, pid, lease_until)
       VALUES (${runner}, 'local', 0, now() + ${lease} * interval '1 millisecond')`.pipe(
@@ -193,7 +212,7 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
         const all = batch.flatMap(rows)
         return all.length === 0 ? [] : [{ name, rows: all }]
       })
-      const [result] = yield* sql.unsafe<{ readonly answer: Answer | null }>(
+      const [result] = yield* sql.unsafe<{ readonly answer: unknown }>(
         "SELECT conductor_flush($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS answer",
         [
           batchId,
@@ -233,7 +252,7 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
 
     const flush = (batch: ReadonlyArray<Append>): Effect.Effect<ReadonlyArray<Outcome>, BadBatch | StorageFailed> =>
       Effect.gen(function*() {
-        const batchId = yield* random.uuidV7()
+        const batchId = `${runner}.${++flushes}`
         const known = new Map<Append, Outcome>()
         let left = batch
         let lost = false
@@ -251,7 +270,7 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
           if (left.length === 0) return
           lost = true
           const answer = yield* call(batchId, left)
-          outcomesOf(gates, left, answer).forEach((outcome, i) => {
+          outcomes(gates, left, answer).forEach((outcome, i) => {
             const append = left[i]
             if (append !== undefined) known.set(append, outcome)
           })

@@ -3,6 +3,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type { Registered } from "../Agent.ts"
 import type { Waiting } from "../Inbox.ts"
+import type { Resolved } from "../Model.ts"
 import type { AttemptError, InboxId, Transcript } from "../Run.ts"
 import { fold, type RunEvent, type RunId, type RunState } from "../Run.ts"
 import { type Append, type AppendError, type Pending, type Reserve, RunLog, type Step } from "../RunLog.ts"
@@ -29,12 +30,14 @@ export interface Journal {
   readonly flushed: Effect.Effect<void, AppendError>
   /** Keeps from now on what handlers that did not stop still want to write; what this returns may write. */
   readonly seal: () => Journal
-  /** Commands that have arrived and are not consumed. */
-  mail: ReadonlyArray<Waiting>
-  /** The commands that were put into {@link mail}, so that none is put there twice. */
-  readonly seen: Set<InboxId>
-  /** Done when a command to cancel arrives. */
+  /** Takes in commands that have arrived; one that it has seen already is not taken in again. */
+  readonly deliver: (letters: ReadonlyArray<Waiting>) => void
+  /** The commands that were delivered since the last time. */
+  readonly collect: () => ReadonlyArray<Waiting>
+  /** Done when a command to cancel is delivered. */
   readonly cancelled: Deferred.Deferred<void>
+  /** The run's model, once it was looked up. */
+  resolved: Resolved | undefined
   /** Ends the attempt under way, after its request was interrupted, with what it can have cost. */
   broken: ((on: Journal, error: AttemptError) => Effect.Effect<void>) | undefined
   /** Names of tools whose handlers run, by call. */
@@ -98,6 +101,9 @@ export const makeJournal = Effect.fnUntraced(function*(options: {
       )
     })
 
+  const mail: Array<Waiting> = []
+  const seen = new Set<InboxId>()
+  const cancelled = Deferred.makeUnsafe<void>()
   let sealed = false
   const emit: Journal["emit"] = (events, more) =>
     Effect.sync(() => {
@@ -117,9 +123,17 @@ export const makeJournal = Effect.fnUntraced(function*(options: {
       sealed = true
       return { ...journal, commit, emit }
     },
-    mail: [],
-    seen: new Set(),
-    cancelled: Deferred.makeUnsafe(),
+    deliver: (letters) => {
+      for (const letter of letters) {
+        if (seen.has(letter.id)) continue
+        seen.add(letter.id)
+        mail.push(letter)
+        if (letter.command._tag === "Cancel") Deferred.doneUnsafe(cancelled, Effect.void)
+      }
+    },
+    collect: () => mail.splice(0),
+    cancelled,
+    resolved: undefined,
     broken: undefined,
     running: new Map()
   }

@@ -3,7 +3,6 @@ import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import type * as SecureRandom from "effect/crypto/SecureRandom"
 import { Inbox, type Waiting } from "../Inbox.ts"
 import type { Models } from "../Model.ts"
 import {
@@ -17,7 +16,7 @@ import { callModel, settleLost } from "./Turn.ts"
 /** How long tools have to stop when their run ends before its time. */
 const grace = "200 millis"
 
-type Needs = RunLog | Models | Inbox | SecureRandom.SecureRandom
+type Needs = RunLog | Models | Inbox
 
 const eventOf = ({ by, command, id }: Waiting): RunEvent =>
   command._tag === "Message"
@@ -27,12 +26,18 @@ const eventOf = ({ by, command, id }: Waiting): RunEvent =>
 /** Writes down the commands that have arrived. */
 const consume = (journal: Journal): Effect.Effect<void> =>
   Effect.suspend(() => {
-    const mail = journal.mail
-    journal.mail = []
-    return Effect.forEach(mail, (letter) => journal.emit([eventOf(letter)], { consumes: [letter] }), { discard: true })
+    const mail = journal.collect()
+    return mail.length === 0
+      ? Effect.void
+      : Effect.forEach(mail, (letter) => journal.emit([eventOf(letter)], { consumes: [letter] }), { discard: true })
   })
 
 const fail = (journal: Journal, error: RunFailure) => finish(journal, { _tag: "RunFailed", v: 1, error })
+
+/** Ends the run with a failure, whatever commands wait for it: they are written down before. */
+export const failRun = Effect.fnUntraced(function*(journal: Journal, error: RunFailure) {
+  while (!(yield* fail(journal, error))) yield* consume(journal)
+})
 
 /** An answer that does not fit the agent's output schema is a failure of the run. */
 const checked = Effect.fnUntraced(function*(journal: Journal, event: Extract<Next, { _tag: "Finish" }>["event"]) {
@@ -55,7 +60,7 @@ const finish = Effect.fnUntraced(function*(journal: Journal, event: Extract<Next
     Effect.as(true),
     Effect.catchTag("CommandsWaiting", () =>
       Effect.map(inbox.waiting(journal.run), (waiting) => {
-        journal.mail = waiting
+        journal.deliver(waiting)
         return false
       }))
   )
@@ -94,7 +99,7 @@ const perform = (journal: Journal, next: Next): Effect.Effect<boolean, AppendErr
 const steps = Effect.fnUntraced(function*(journal: Journal) {
   let over = false
   while (!over) {
-    if (journal.mail.length > 0) yield* consume(journal)
+    yield* consume(journal)
     over = yield* perform(journal, decide(journal.state()))
   }
 })
@@ -113,10 +118,7 @@ const timeOut = Effect.fnUntraced(function*(journal: Journal) {
   const { limits, open } = journal.state()
   const calls = open?.calls.filter((call) => call.status !== "done") ?? []
   yield* cancelTools(journal, calls, "The run reached its time limit.")
-  const over = yield* fail(journal, new LimitExceeded({ limit: "time", value: limits.timeMs }))
-  if (over) return
-  yield* consume(journal)
-  yield* Effect.repeat(fail(journal, new LimitExceeded({ limit: "time", value: limits.timeMs })), { until: (ended) => ended })
+  yield* failRun(journal, new LimitExceeded({ limit: "time", value: limits.timeMs }))
 })
 
 /**
@@ -141,5 +143,5 @@ export const performRun = Effect.fnUntraced(function*(journal: Journal): Effect.
   Effect.catchCause(effect, (cause) => {
     if (Cause.hasInterrupts(cause) || !Cause.hasDies(cause)) return Effect.failCause(cause)
     const problem = Cause.pretty(cause).split("\n")[0] ?? "a defect"
-    return Effect.asVoid(fail(journal, new InternalError({ problem })))
+    return failRun(journal, new InternalError({ problem }))
   }))

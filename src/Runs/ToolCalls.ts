@@ -150,7 +150,7 @@ const runCall = Effect.fnUntraced(function*(journal: Journal, call: Call) {
 
 /** Runs the calls of a turn at the same time, as many as the run's limit allows; each ends in exactly one result. */
 export const runTools = (journal: Journal, calls: ReadonlyArray<Call>): Effect.Effect<void, AppendError, RunLog> =>
-  Effect.forEach(calls, (call) => runCall(journal, call), {
+  calls[0] !== undefined && calls.length === 1 ? runCall(journal, calls[0]) : Effect.forEach(calls, (call) => runCall(journal, call), {
     concurrency: journal.state().limits.toolConcurrency,
     discard: true
   })

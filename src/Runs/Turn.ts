@@ -5,7 +5,6 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type * as AiError from "effect/ai/AiError"
 import type * as Response from "effect/ai/Response"
-import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Model from "../Model.ts"
 import * as Money from "../Money.ts"
 import {
@@ -104,16 +103,17 @@ const bytesOf = (part: Response.StreamPartEncoded): number =>
 export const callModel = Effect.fnUntraced(function*(
   journal: Journal,
   number: number
-): Effect.fn.Return<void, AppendError | UnknownModel | ForbiddenModel, RunLog | Model.Models | SecureRandom.SecureRandom> {
+): Effect.fn.Return<void, AppendError | UnknownModel | ForbiddenModel, RunLog | Model.Models> {
   const clock = yield* Clock.Clock
   const log = yield* RunLog
   const models = yield* Model.Models
-  const random = yield* SecureRandom.SecureRandom
   const before = journal.state()
-  const resolved = yield* models.resolve(before.model)
+  const resolved = journal.resolved ?? (yield* models.resolve(before.model))
+  journal.resolved = resolved
   const request = requestOf(journal, before, resolved)
   const input = inputOf(journal, before, request)
-  const attemptId = AttemptId.make(yield* random.uuidV7())
+  // The place of its first event names an attempt for good.
+  const attemptId = AttemptId.make(`${journal.run}.${before.seq + 1}`)
   const turn = before.turns + 1
 
   yield* journal.commit([{

@@ -15,7 +15,7 @@ interface Result {
 
 const child = async (...args: ReadonlyArray<string>): Promise<Result> => {
   const file = new URL("./child.ts", import.meta.url).pathname
-  const { stdout } = await promisify(execFile)(process.execPath, ["--no-warnings", file, ...args], { timeout: 120_000 })
+  const { stdout } = await promisify(execFile)(process.execPath, ["--no-warnings", file, ...args], { timeout: 75_000 })
   return JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as Result // the child's last line
 }
 

@@ -1,5 +1,5 @@
 /** Durable steps a second, and what they write, beside a loop that inserts one row a step. */
-import { Effect, Layer, ManagedRuntime } from "effect"
+import { Effect, type Layer, ManagedRuntime } from "effect"
 import { SqlClient } from "effect/sql"
 import * as path from "node:path"
 import { Database } from "../../src/Database.ts"

@@ -2,7 +2,7 @@
  * What is measured: an agent of ten steps, each a turn of the model that asks for one tool, and then its answer; and
  * beside it the same work written by hand.
  */
-import { Duration, Effect, Layer, Option, Schema, Stream } from "effect"
+import { type Duration, Effect, Layer, Option, Schema, Stream } from "effect"
 import { Agent, Conductor, Model, Plugin, Run, Tool } from "../../src/index.ts"
 import { usd } from "../../src/Money.ts"
 import * as RunLog from "../../src/RunLog.ts"
