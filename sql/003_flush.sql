@@ -20,7 +20,7 @@ DECLARE
   v_limit numeric[];
   v_spent numeric[];
   v_reserved numeric[];
-  v_verdicts jsonb := '[]';
+  v_verdicts jsonb[] := '{}';
   v_ask record;
   v_settle record;
   v_at integer;
@@ -57,13 +57,15 @@ BEGIN
   IF v_index IS NULL THEN RETURN '[]'; END IF;
 
   FOR v_ask IN
-    SELECT * FROM jsonb_to_recordset(p_asks) AS a (append integer, org text, scopes jsonb, settle jsonb, reserve jsonb)
+    SELECT a.append, a.org, a.scopes, nullif(a.settle, 'null') AS settle, (a.reserve ->> 'input')::numeric AS input, (a.reserve ->> 'rate')::numeric AS rate,
+      (a.reserve ->> 'max')::bigint AS most, (a.reserve ->> 'min')::bigint AS least, (a.reserve ->> 'priced')::boolean AS priced
+    FROM jsonb_to_recordset(p_asks) AS a (append integer, org text, scopes text[], settle jsonb, reserve jsonb)
     ORDER BY a.append
   LOOP
-    IF jsonb_typeof(v_ask.settle) = 'array' THEN
+    IF v_ask.settle IS NOT NULL THEN
       FOR v_settle IN SELECT * FROM jsonb_to_recordset(v_ask.settle) AS s (scopes jsonb, reserved numeric, cost numeric)
       LOOP
-        FOR v_key IN SELECT jsonb_array_elements_text(v_ask.scopes) LOOP
+        FOREACH v_key IN ARRAY v_ask.scopes LOOP
           v_at := (v_index ->> (v_ask.org || '/' || v_key))::integer;
           CONTINUE WHEN v_at IS NULL;
           v_spent[v_at] := v_spent[v_at] + v_settle.cost;
@@ -72,11 +74,11 @@ BEGIN
       END LOOP;
     END IF;
 
-    CONTINUE WHEN v_ask.reserve IS NULL OR jsonb_typeof(v_ask.reserve) <> 'object';
+    CONTINUE WHEN v_ask.priced IS NULL;
     v_free := NULL;
     v_tightest := NULL;
     v_scopes := '{}';
-    FOR v_key IN SELECT jsonb_array_elements_text(v_ask.scopes) LOOP
+    FOREACH v_key IN ARRAY v_ask.scopes LOOP
       v_at := (v_index ->> (v_ask.org || '/' || v_key))::integer;
       CONTINUE WHEN v_at IS NULL;
       v_scopes := v_scopes || v_key;
@@ -87,53 +89,56 @@ BEGIN
     END LOOP;
     CONTINUE WHEN v_tightest IS NULL;
 
-    IF NOT (v_ask.reserve ->> 'priced')::boolean THEN
-      v_verdicts := v_verdicts || jsonb_build_object('append', v_ask.append, 'refuse', jsonb_build_object('_tag', 'UnpricedModel'));
+    IF NOT v_ask.priced THEN
+      v_verdicts := array_append(v_verdicts, jsonb_build_object('append', v_ask.append, 'refuse', jsonb_build_object('_tag', 'UnpricedModel')));
       CONTINUE;
     END IF;
     -- As much output as the tightest scope still pays for, after the input.
-    v_granted := (v_ask.reserve ->> 'max')::bigint;
-    IF (v_ask.reserve ->> 'rate')::numeric > 0 THEN
-      v_granted := least(v_granted, floor((v_free - (v_ask.reserve ->> 'input')::numeric) * 1000000 / (v_ask.reserve ->> 'rate')::numeric));
-    ELSIF v_free < (v_ask.reserve ->> 'input')::numeric THEN
+    v_granted := v_ask.most;
+    IF v_ask.rate > 0 THEN
+      v_granted := least(v_granted, floor((v_free - v_ask.input) * 1000000 / v_ask.rate));
+    ELSIF v_free < v_ask.input THEN
       v_granted := -1;
     END IF;
-    IF v_granted < (v_ask.reserve ->> 'min')::bigint THEN
-      v_verdicts := v_verdicts || jsonb_build_object('append', v_ask.append, 'refuse', jsonb_build_object(
+    IF v_granted < v_ask.least THEN
+      v_verdicts := array_append(v_verdicts, jsonb_build_object('append', v_ask.append, 'refuse', jsonb_build_object(
         '_tag', 'BudgetExceeded', 'scope', v_scope[v_tightest], 'limit', trim_scale(v_limit[v_tightest])::text,
         'spent', trim_scale(v_spent[v_tightest])::text, 'reserved', trim_scale(v_reserved[v_tightest])::text,
-        'asked', trim_scale((v_ask.reserve ->> 'input')::numeric
-          + ceil((v_ask.reserve ->> 'min')::numeric * (v_ask.reserve ->> 'rate')::numeric * 1000000) / 1000000000000)::text));
+        'asked', trim_scale(v_ask.input
+          + ceil(v_ask.least * v_ask.rate * 1000000) / 1000000000000)::text)));
       CONTINUE;
     END IF;
-    v_amount := (v_ask.reserve ->> 'input')::numeric
-      + ceil(v_granted * (v_ask.reserve ->> 'rate')::numeric * 1000000) / 1000000000000;
+    v_amount := v_ask.input
+      + ceil(v_granted * v_ask.rate * 1000000) / 1000000000000;
     FOREACH v_key IN ARRAY v_scopes LOOP
       v_at := (v_index ->> (v_ask.org || '/' || v_key))::integer;
       v_reserved[v_at] := v_reserved[v_at] + v_amount;
     END LOOP;
-    v_verdicts := v_verdicts || jsonb_build_object('append', v_ask.append, 'patch', jsonb_build_object(
-      'maxOutput', v_granted, 'reserved', trim_scale(v_amount)::text, 'scopes', to_jsonb(v_scopes)));
+    v_verdicts := array_append(v_verdicts, jsonb_build_object('append', v_ask.append, 'patch', jsonb_build_object(
+      'maxOutput', v_granted, 'reserved', trim_scale(v_amount)::text, 'scopes', to_jsonb(v_scopes))));
   END LOOP;
 
   UPDATE budgets b
   SET spent_usd = n.spent, reserved_usd = n.reserved, updated_at = now()
   FROM unnest(v_org, v_scope, v_spent, v_reserved) AS n (org_id, scope, spent, reserved)
   WHERE b.org_id = n.org_id AND b.scope = n.scope AND (b.spent_usd, b.reserved_usd) IS DISTINCT FROM (n.spent, n.reserved);
-  RETURN v_verdicts;
+  RETURN to_jsonb(v_verdicts);
 END
 $$;
 
 -- Marks commands as consumed by the event that records them. A row is {append, id, seq}.
 CREATE OR REPLACE FUNCTION conductor_project_inbox(p_rows jsonb) RETURNS void
-LANGUAGE sql AS $$
+LANGUAGE plpgsql AS $$
+BEGIN
   UPDATE run_inbox i SET consumed_seq = r.seq
   FROM jsonb_to_recordset(p_rows) AS r (id text, seq integer)
-  WHERE i.id = r.id AND i.consumed_seq IS NULL
+  WHERE i.id = r.id AND i.consumed_seq IS NULL;
+END
 $$;
 
 CREATE OR REPLACE FUNCTION conductor_project_model_calls(p_rows jsonb) RETURNS void
-LANGUAGE sql AS $$
+LANGUAGE plpgsql AS $$
+BEGIN
   INSERT INTO model_calls
   SELECT r.id, r.org, r.run, r.session, r.agent, r.turn, r.attempt, r.provider, r.model, r.uncached, r.cache_read, r.cache_write,
     r.cache_write_hour, r.output, r.reasoning, r.cost, r.source, r.prices, r.latency_ms, r.first_token_ms, r.finish, r.request_id,
@@ -141,17 +146,18 @@ LANGUAGE sql AS $$
   FROM jsonb_to_recordset(p_rows) AS r (id text, org text, run text, session text, agent text, turn integer, attempt integer,
     provider text, model text, uncached integer, cache_read integer, cache_write integer, cache_write_hour integer,
     output integer, reasoning integer, cost numeric, source text, prices text, latency_ms integer, first_token_ms integer,
-    finish text, request_id text, error text, at bigint)
+    finish text, request_id text, error text, at bigint);
+END
 $$;
 
 -- Appends. `p_appends` is [{i, run, org, epoch, seq, n, status, turns, cost, unpriced, input, output, error, open?}]; the arrays hold
 -- the events; `p_gates` is [{name, asks}] and `p_rows` is [{name, rows}], each in order. Answers null when everything was
 -- appended, else {fenced: [i], refused: [{append, refuse}], patched: [{append, patch}]}.
 CREATE OR REPLACE FUNCTION conductor_flush(
-  p_batch text, p_runner text, p_appends jsonb, p_append integer[], p_seq integer[], p_at bigint[], p_tag text[],
+  p_runner text, p_appends jsonb, p_append integer[], p_seq integer[], p_at bigint[], p_tag text[],
   p_payload text[], p_gates jsonb, p_rows jsonb
 ) RETURNS jsonb
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   v_fenced integer[];
   v_out integer[] := '{}';
@@ -162,8 +168,6 @@ DECLARE
   v_verdicts jsonb;
   v_some jsonb;
 BEGIN
-  UPDATE runners SET last_batch = p_batch WHERE id = p_runner;
-
   IF jsonb_path_exists(p_appends, '$[*].open') THEN
     INSERT INTO organizations (id, name)
     SELECT DISTINCT a.org, a.org FROM jsonb_to_recordset(p_appends) AS a (org text, open jsonb) WHERE a.open IS NOT NULL

@@ -3,8 +3,10 @@
 
 -- The hash of a row: sha256(hash before it || number, 8 bytes || digest of the row). The first row of a flush follows the head.
 CREATE OR REPLACE FUNCTION conductor_audit_link(p_before bytea, p_head bytea, p_n bigint, p_digest bytea) RETURNS bytea
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-  SELECT sha256(coalesce(p_before, p_head) || int8send(p_n) || p_digest)
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+  RETURN sha256(coalesce(p_before, p_head) || int8send(p_n) || p_digest);
+END
 $$;
 
 -- As a window aggregate it gives each row the hash that follows from all rows before it.

@@ -8,12 +8,13 @@ import * as Schedule from "effect/Schedule"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import { Database } from "../Database.ts"
 import * as Money from "../Money.ts"
 import {
   AgentName, DefinitionHash, type Logged, ModelRef, OrgId, promptTokens, RunConflict, RunEvent, RunId, RunnerId, SessionId,
   StorageFailed
 } from "../Run.ts"
-import { type Append, type AppendError, type Gate, type Projection, replaceLast, type Row } from "./Append.ts"
+import { type Append, type AppendError, type Gate, granted, type Projection, type Row } from "./Append.ts"
 import { outcomesOf } from "./Answer.ts"
 import { LeaseTime } from "./Lease.ts"
 import { type BadBatch, type Outcome, type RunFilter, type RunRow, Store } from "./Store.ts"
@@ -146,6 +147,14 @@ const isBad = (error: SqlError): boolean => {
   }
 }
 
+const lastOf = (append: Append) => append.steps.at(-1) ?? append.steps[0]
+
+/** The append with its last event as the log has it, which knows what was granted. */
+const asWritten = (append: Append, event: RunEvent): Outcome => ({
+  _tag: "Appended",
+  append: event._tag === "TurnStarted" ? granted(append, event) : append
+})
+
 const sqlState = (error: SqlError): string | undefined => {
   const cause: unknown = error.reason.cause
   return typeof cause === "object" && cause !== null && "code" in cause && typeof cause.code === "string"
@@ -178,9 +187,9 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
     const random = yield* SecureRandom.SecureRandom
     const lease = Duration.toMillis(yield* LeaseTime)
     const patience = yield* FlushPatience
+    const { kind } = yield* Database
     const runner = RunnerId.make(yield* random.uuidV7())
     const ordered = projections.toSorted((a, b) => a.order - b.order)
-    let flushes = 0
 
     yield* sql`INSERT INTO runners (id, host, pid, lease_until)
       VALUES (${runner}, 'local', 0, now() + ${lease} * interval '1 millisecond')`.pipe(
@@ -189,7 +198,7 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
       Effect.ignore(sql`UPDATE runners SET lease_until = now() WHERE id = ${runner}`)
     )
 
-    const call = Effect.fnUntraced(function*(batchId: string, batch: ReadonlyArray<Append>) {
+    const call = Effect.fnUntraced(function*(batch: ReadonlyArray<Append>) {
       const at: Array<number> = []
       const seq: Array<number> = []
       const index: Array<number> = []
@@ -213,9 +222,8 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
         return all.length === 0 ? [] : [{ name, rows: all }]
       })
       const [result] = yield* sql.unsafe<{ readonly answer: unknown }>(
-        "SELECT conductor_flush($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS answer",
+        "SELECT conductor_flush($1, $2, $3, $4, $5, $6, $7, $8, $9) AS answer",
         [
-          batchId,
           runner,
           JSON.stringify(batch.map(summary)),
           index,
@@ -230,62 +238,52 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
       return result?.answer ?? null
     })
 
-    /**
-     * The answer to a COMMIT can be lost. Then the batch id on the runner's row tells whether it was written, and the
-     * sequence numbers of the runs tell which appends were; the others are sent again.
-     */
-    const recover = Effect.fnUntraced(function*(batchId: string, batch: ReadonlyArray<Append>) {
-      const [row] = yield* sql<{ readonly last_batch: string | null }>`SELECT last_batch FROM runners WHERE id = ${runner}`
-      if (row?.last_batch !== batchId) return undefined
-      const written = yield* sql<{ readonly run_id: string; readonly seq: number; readonly epoch: number; readonly payload: string }>`
-        SELECT run_id, seq, epoch, payload FROM run_events e
-        WHERE (run_id, seq) IN (SELECT * FROM unnest(${batch.map((a) => a.run)}::text[], ${batch.map((a) => a.steps.at(-1)?.logged.seq ?? 0)}::int[]))`
-      const last = new Map(written.map((event) => [`${event.run_id}/${event.seq}/${event.epoch}`, event.payload]))
-      return batch.map((append): Outcome | undefined => {
-        const step = append.steps.at(-1)
-        const payload = step && last.get(`${append.run}/${step.logged.seq}/${append.epoch}`)
-        if (step === undefined || payload === undefined) return undefined
-        const logged = { ...step.logged, event: decodeEvent(JSON.parse(payload)) }
-        return { _tag: "Appended", append: { ...append, steps: replaceLast(append.steps, { ...step, logged }) } }
-      })
+    /** Those of the appends that are in the log: nobody else writes at a place of a run in an epoch of this process. */
+    const written = Effect.fnUntraced(function*(batch: ReadonlyArray<Append>) {
+      const rows = yield* sql<{ readonly run_id: string; readonly epoch: number; readonly payload: string }>`
+        SELECT e.run_id, e.epoch, e.payload
+        FROM unnest(${batch.map((append) => append.run)}::text[], ${batch.map((append) => lastOf(append).logged.seq)}::int[]) AS w (run, seq)
+        JOIN run_events e ON e.run_id = w.run AND e.seq = w.seq`
+      const found = new Map(rows.map((event) => [`${event.run_id}/${event.epoch}`, event.payload]))
+      const outcomes = new Map<Append, Outcome>()
+      for (const append of batch) {
+        const payload = found.get(`${append.run}/${append.epoch}`)
+        if (payload !== undefined) outcomes.set(append, asWritten(append, decodeEvent(JSON.parse(payload))))
+      }
+      return outcomes
     })
 
+    /**
+     * Sends a batch, again while the database cannot be reached. The answer to a COMMIT can be lost, and the commit may
+     * even be under way while the batch is sent again: so before and after a repetition the log tells what was written.
+     */
     const flush = (batch: ReadonlyArray<Append>): Effect.Effect<ReadonlyArray<Outcome>, BadBatch | StorageFailed> =>
-      Effect.gen(function*() {
-        const batchId = `${runner}.${++flushes}`
+      Effect.suspend(() => {
         const known = new Map<Append, Outcome>()
-        let left = batch
-        let lost = false
-        yield* Effect.gen(function*() {
-          if (lost) {
-            const found = yield* recover(batchId, left)
-            if (found !== undefined) {
-              left.forEach((append, i) => {
-                const outcome = found[i]
-                if (outcome !== undefined) known.set(append, outcome)
-              })
-              left = left.filter((append) => !known.has(append))
-            }
-          }
-          if (left.length === 0) return
-          lost = true
-          const answer = yield* call(batchId, left)
-          outcomes(gates, left, answer).forEach((outcome, i) => {
-            const append = left[i]
-            if (append !== undefined) known.set(append, outcome)
-          })
-        }).pipe(
+        const left = () => batch.filter((append) => known.get(append)?._tag !== "Appended")
+        const learn = (outcomes: ReadonlyMap<Append, Outcome>) => outcomes.forEach((outcome, append) => known.set(append, outcome))
+        let again = false
+        const send = Effect.gen(function*() {
+          if (again) learn(yield* written(left()))
+          const appends = left()
+          if (appends.length === 0) return
+          const repeated = again
+          again = true
+          const answers = outcomes(gates, appends, yield* call(appends))
+          learn(new Map(appends.flatMap((append, i) => answers[i] === undefined ? [] : [[append, answers[i]] as const])))
+          if (repeated && left().length > 0) learn(yield* written(left()))
+        })
+        return send.pipe(
           Effect.retry({
             while: isTransient,
             schedule: Schedule.upTo(Schedule.min([Schedule.exponential("50 millis"), Schedule.spaced("1 second")]), {
               duration: patience
             })
-          })
+          }),
+          Effect.map(() => batch.flatMap((append) => known.get(append) ?? [])),
+          Effect.mapError((error) => isBad(error) ? badBatch(error, batch) : storageFailed("append")(error))
         )
-        return batch.flatMap((append) => known.get(append) ?? [])
-      }).pipe(
-        Effect.mapError((error) => isBad(error) ? badBatch(error, batch) : storageFailed("append")(error))
-      )
+      })
 
     const read = (run: RunId, after: number, limit: number) =>
       sql<{ readonly seq: number; readonly epoch: number; readonly at: bigint; readonly payload: string }>`
@@ -322,6 +320,8 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
 
     return Store.of({
       runner,
+      // The embedded database has one connection, so a second flush would only wait for it.
+      lanes: kind === "postgres" ? 2 : 1,
       flush,
       read,
       list,

@@ -57,6 +57,8 @@ export interface BadBatch {
 
 /** Where logs are kept: the part that differs between Postgres and memory. */
 export class Store extends Context.Service<Store, {
+  /** How many flushes may be under way at the same time. */
+  readonly lanes: number
   /** Writes a batch in one transaction and says what became of each append, in their order. */
   readonly flush: (batch: ReadonlyArray<Append>) => Effect.Effect<ReadonlyArray<Outcome>, BadBatch | StorageFailed>
   /** The events of a run after a sequence number, in order, at most `limit`. */

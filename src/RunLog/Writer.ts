@@ -24,6 +24,9 @@ interface Group {
 /** Appends of one flush at most; more wait for the next. */
 const batchSize = 500
 
+/** So many appends have to wait before a second flush begins beside the first: fewer cost more than they gain. */
+const secondLane = 50
+
 /** An append that nothing can refuse for what it is: one without a reservation that neither begins nor ends its run. */
 const isPlain = ({ reserve, steps: [first, ...rest] }: Append): boolean =>
   reserve === undefined && first.before !== undefined && !isOver((rest.at(-1) ?? first).after.status)
@@ -55,7 +58,7 @@ const group = (items: ReadonlyArray<Item>): ReadonlyArray<Group> => {
 }
 
 /**
- * The group commit: while one transaction is under way the appends of all runs gather, and the next takes them all.
+ * The group commit: while a transaction is under way the appends of all runs gather, and the next takes them all.
  * An append that the database refuses for its data fails alone: its batch is split until it stands by itself.
  */
 export const makeWriter = Effect.fnUntraced(function*(store: Store["Service"], hub: Hub) {
@@ -105,13 +108,32 @@ export const makeWriter = Effect.fnUntraced(function*(store: Store["Service"], h
       })
     )
 
-  yield* Effect.forever(Effect.gen(function*() {
+  // A run that is being written waits for its next flush, so that its appends keep their order.
+  const busy = new Set<RunId>()
+  let flushes = 0
+
+  const take = (): ReadonlyArray<Item> => {
+    ready.closeUnsafe()
+    if (flushes > 0 && gathered.length < secondLane) return []
+    const items: Array<Item> = []
+    const left: Array<Item> = []
+    for (const item of gathered) (items.length < batchSize && !busy.has(item.append.run) ? items : left).push(item)
+    gathered = left
+    for (const { append } of items) busy.add(append.run)
+    return items
+  }
+
+  const lane = Effect.forever(Effect.gen(function*() {
     yield* ready.await
-    const items = gathered.length > batchSize ? gathered.slice(0, batchSize) : gathered
-    gathered = gathered.length > batchSize ? gathered.slice(batchSize) : []
-    if (gathered.length === 0) ready.closeUnsafe()
+    const items = take()
+    if (items.length === 0) return
+    flushes++
     yield* write(group(items))
-  })).pipe(Effect.forkScoped)
+    flushes--
+    for (const { append } of items) busy.delete(append.run)
+    if (gathered.length > 0) ready.openUnsafe()
+  }))
+  for (let number = 0; number < store.lanes; number++) yield* Effect.forkScoped(lane)
 
   return (append: Append): Pending => {
     const pending: Pending = Deferred.makeUnsafe()
