@@ -141,6 +141,8 @@ export class Conductor extends Context.Service<Conductor, {
   readonly send: (run: RunId, text: string, dedupe?: string) => Effect.Effect<InboxId, RunNotFound | RunConflict | StorageFailed>
   readonly cancel: (run: RunId, reason?: string) => Effect.Effect<void, RunNotFound | RunConflict | StorageFailed>
   readonly retry: Runs["Service"]["retry"]
+  /** Goes on with an unfinished run that nobody performs, as soon as its last owner's lease has ended. */
+  readonly attend: Runs["Service"]["attend"]
   readonly find: RunLog.RunLog["Service"]["find"]
   readonly list: RunLog.RunLog["Service"]["list"]
   readonly state: RunLog.RunLog["Service"]["state"]
@@ -205,6 +207,7 @@ export class Conductor extends Context.Service<Conductor, {
         Effect.asVoid(command(run, { _tag: "Cancel", reason: reason ?? null }, "cancel"))
       ),
       retry: runs.retry,
+      attend: runs.attend,
       find: log.find,
       list: log.list,
       state: log.state,

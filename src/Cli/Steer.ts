@@ -55,6 +55,7 @@ export const retryRun = Effect.fnUntraced(function*(input: { readonly run: strin
   yield* Effect.gen(function*() {
     const runtime = yield* Conductor
     if (row.status === "failed") yield* runtime.retry(row.run, { principal: yield* CurrentPrincipal })
+    else yield* runtime.attend(row.run)
     yield* follow(row.run, { json: input.json, after: row.seq })
   }).pipe(Effect.provide(conductor([agent])))
 }, Effect.provide(database))
