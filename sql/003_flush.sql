@@ -1,7 +1,7 @@
 -- The flush: one round trip that appends the events of many runs, with everything that follows from them, or refuses
 -- them one by one. Runs as it is in the Supabase SQL editor; applying it twice is harmless.
 
--- Refuses to end a run while commands wait for it. An ask is {append, run}.
+-- Refuses to end or park a run while commands wait for it. An ask is {append, run}.
 CREATE OR REPLACE FUNCTION conductor_gate_inbox(p_asks jsonb) RETURNS jsonb
 LANGUAGE sql AS $$
   SELECT coalesce(jsonb_agg(jsonb_build_object('append', a.append, 'refuse', jsonb_build_object('_tag', 'CommandsWaiting'))), '[]')

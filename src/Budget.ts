@@ -3,9 +3,11 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as SqlClient from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
 import { askOf, scopesOf } from "./Budget/Ask.ts"
 import { judge, table } from "./Budget/Memory.ts"
 import { projection as modelCalls } from "./Budget/ModelCalls.ts"
+import { problemOf } from "./Database.ts"
 import * as Money from "./Money.ts"
 import { BudgetExceeded, type OrgId, StorageFailed, UnpricedModel } from "./Run.ts"
 import { type Gate, type Projection, Tables } from "./RunLog.ts"
@@ -66,8 +68,8 @@ export class Budget extends Context.Service<Budget, {
   /** Budgets in Postgres. */
   static readonly layer = Layer.effect(Budget, Effect.gen(function*() {
     const sql = yield* SqlClient.SqlClient
-    const failed = Effect.mapError((error: { readonly message: string }) =>
-      new StorageFailed({ operation: "budgets", problem: error.message, cause: error })
+    const failed = Effect.mapError((error: SqlError) =>
+      new StorageFailed({ operation: "budgets", problem: problemOf(error), cause: error })
     )
     const decode = Schema.decodeUnknownSync(Schema.Array(Schema.Struct({
       scope: Schema.String,

@@ -10,8 +10,8 @@ import type * as Scope from "effect/Scope"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import { Database } from "./Database.ts"
-import { InboxId, isOver, RunConflict, RunId, RunNotFound, StorageFailed } from "./Run.ts"
+import { Database, problemOf } from "./Database.ts"
+import { clean, InboxId, isOver, maxText, RunConflict, RunId, RunNotFound, StorageFailed } from "./Run.ts"
 import { type Append, CommandsWaiting, type Gate, type Projection, Store, Tables } from "./RunLog.ts"
 
 /** What somebody wants of a run. */
@@ -38,6 +38,17 @@ export interface Letter {
   readonly by: string
   /** A second command of the same key for the same run is taken for the first; by default each is its own. */
   readonly dedupe?: string
+}
+
+/** The command as it can be stored; a message that says nothing, or too much, is refused. */
+const checked = ({ command, run }: Letter): Effect.Effect<Command, RunConflict> => {
+  if (command._tag === "Cancel") return Effect.succeed({ ...command, reason: command.reason === null ? null : clean(command.reason) })
+  const problem = command.text.trim() === ""
+    ? "an empty message says nothing to it."
+    : command.text.length > maxText
+    ? `a message has ${maxText / 1e6} million characters at most; put long material where a tool of the agent can read it.`
+    : undefined
+  return problem === undefined ? Effect.succeed({ ...command, text: clean(command.text) }) : Effect.fail(new RunConflict({ run, problem }))
 }
 
 const kindOf = (command: Command) => command._tag === "Message" ? "message" : "cancel"
@@ -67,16 +78,20 @@ const table = (tables: Tables["Service"]) =>
     }
   })
 
-const ends = (append: Append): boolean => isOver((append.steps.at(-1) ?? append.steps[0]).after.status)
+/** True where nobody performs the run after this. */
+const rests = (append: Append): boolean => {
+  const { status } = (append.steps.at(-1) ?? append.steps[0]).after
+  return status === "parked" || isOver(status)
+}
 
-/** Refuses to end a run while commands wait for it. */
+/** Refuses to end or park a run while commands wait for it. */
 export const gate: Gate = {
   name: "inbox",
-  ask: (append, index) => ends(append) ? { append: index, run: append.run } : undefined,
+  ask: (append, index) => rests(append) ? { append: index, run: append.run } : undefined,
   judge: (appends, isOut, tables) => {
     const letters = table(tables)
     return appends.flatMap((append, index) =>
-      !isOut(index) && ends(append) && letters.waiting(append.run).length > 0
+      !isOut(index) && rests(append) && letters.waiting(append.run).length > 0
         ? [{ append: index, refuse: { _tag: "CommandsWaiting" } }]
         : []
     )
@@ -137,15 +152,16 @@ export class Inbox extends Context.Service<Inbox, {
     const encode = Schema.encodeUnknownSync(Schema.fromJsonString(Command))
     const decode = Schema.decodeUnknownSync(Schema.fromJsonString(Command))
     const failed = (operation: string) => (error: SqlError) =>
-      new StorageFailed({ operation, problem: error.message, cause: error })
+      new StorageFailed({ operation, problem: problemOf(error), cause: error })
 
     const send = Effect.fn("Inbox.send")(function*(letter: Letter) {
+      const command = yield* checked(letter)
       const id = InboxId.make(yield* random.uuidV7())
       const dedupe = letter.dedupe ?? id
       const [row] = yield* sql<{ readonly id: InboxId }>`
         WITH run AS (SELECT id, org_id, ended_at FROM runs WHERE id = ${letter.run} FOR SHARE)
         INSERT INTO run_inbox (id, run_id, org_id, kind, payload, dedupe, principal)
-        SELECT ${id}, run.id, run.org_id, ${kindOf(letter.command)}, ${encode(letter.command)}, ${dedupe}, ${letter.by}
+        SELECT ${id}, run.id, run.org_id, ${kindOf(command)}, ${encode(command)}, ${clean(dedupe)}, ${clean(letter.by)}
         FROM run WHERE run.ended_at IS NULL
         ON CONFLICT (run_id, dedupe) DO UPDATE SET dedupe = excluded.dedupe
         RETURNING id`.pipe(Effect.mapError(failed("send")))
@@ -191,11 +207,12 @@ export class Inbox extends Context.Service<Inbox, {
         const run = yield* store.find(letter.run)
         if (run._tag === "None") return yield* new RunNotFound({ run: letter.run })
         if (isOver(run.value.status)) return yield* over(letter.run, run.value.status)
+        const command = yield* checked(letter)
         const id = InboxId.make(yield* random.uuidV7())
         const dedupe = letter.dedupe ?? id
         const known = letters.find(letter.run, dedupe)
         if (known !== undefined) return known.waiting.id
-        letters.put({ id, run: letter.run, command: letter.command, by: letter.by }, dedupe)
+        letters.put({ id, run: letter.run, command, by: clean(letter.by) }, dedupe)
         yield* PubSub.publish(arrived, letter.run)
         return id
       }),

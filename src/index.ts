@@ -8,6 +8,8 @@ export * as Model from "./Model.ts"
 export * as Plugin from "./Plugin.ts"
 export * as Tool from "./Tool.ts"
 
+export { AuditLog } from "./AuditLog.ts"
+export { Budget } from "./Budget.ts"
 export { asOrg } from "./Database.ts"
 export * as Money from "./Money.ts"
 export { CurrentOrg, CurrentPrincipal } from "./Org.ts"

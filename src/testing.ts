@@ -21,7 +21,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type * as Agent from "./Agent.ts"
 import { AuditLog } from "./AuditLog.ts"
-import { Budget, scopesOf } from "./Budget.ts"
+import { Budget } from "./Budget.ts"
 import { Conductor } from "./Conductor.ts"
 import * as Model from "./Model.ts"
 import * as Money from "./Money.ts"
@@ -152,12 +152,12 @@ export const check = Effect.fn("testing.check")(function*(run: RunId): Effect.fn
   if (row.seq !== state.seq || row.status !== state.status || row.cost !== state.cost) {
     return yield* unsound(`its row (${row.status}, ${row.seq} events) does not agree with its log (${state.status}, ${state.seq})`)
   }
-  const scopes = scopesOf(state)
   const balances = yield* (yield* Budget).list(state.org)
-  const held = balances.find((balance) => scopes.includes(balance.scope) && balance.reserved !== 0n)
-  if (state.endedAt !== null && held !== undefined && held.scope === `run:${run}`) {
+  const held = balances.find((balance) => balance.scope === `run:${run}` && balance.reserved !== 0n)
+  if (state.endedAt !== null && held !== undefined) {
     return yield* unsound(`${Money.format(held.reserved)} USD stay reserved in ${held.scope}`)
   }
+  if (state.endedAt !== null && state.attempt !== null) return yield* unsound(`its attempt ${state.attempt.id} was never settled`)
   const report = yield* (yield* AuditLog).verify({ org: state.org })
   if (report.broken !== undefined) return yield* unsound(`the audit chain breaks at row ${report.broken.n}`)
   return state

@@ -89,7 +89,8 @@ const remedyFor = (error: SqlError): string => {
 }
 
 /** The innermost message, which is the one that says something: the driver wraps the system's. */
-const problemOf = (error: SqlError): string => {
+/** What went wrong, in the words of whoever noticed it first. */
+export const problemOf = (error: SqlError): string => {
   let cause: unknown = error.reason.cause
   // Several addresses of one host were tried: the first one's error stands for all.
   if (cause instanceof AggregateError) cause = cause.errors[0]

@@ -8,7 +8,18 @@ export interface Failure {
   readonly retryable: boolean
   readonly retryAfterMs: number | null
   readonly requestId: string | null
+  /** True where the request cannot have reached the provider, so that it cost nothing. */
+  readonly unsent: boolean
 }
+
+/** Codes of Node for a connection that was never there. */
+const neverConnected = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH"])
+
+const isUnsent = (error: unknown): boolean =>
+  typeof error === "object" && error !== null &&
+  (("code" in error && typeof error.code === "string" && neverConnected.has(error.code)) ||
+    ("cause" in error && error.cause !== error && isUnsent(error.cause)) ||
+    (error instanceof AggregateError && error.errors.length > 0 && error.errors.every(isUnsent)))
 
 const inMetadata = (reason: AiError.AiErrorReason, key: string): string | null => {
   const metadata = "metadata" in reason ? reason.metadata : {}
@@ -31,6 +42,7 @@ export const describe = (error: AiError.AiError): Failure => {
     message: sentence.replace(/\s*\n\s*/g, " "),
     retryable: error.isRetryable,
     retryAfterMs: wait === undefined ? null : Math.ceil(Duration.toMillis(wait)),
-    requestId: inMetadata(error.reason, "requestId")
+    requestId: inMetadata(error.reason, "requestId"),
+    unsent: error.reason._tag === "NetworkError" && isUnsent(error.reason)
   }
 }

@@ -76,8 +76,8 @@ export const RunEvent = Schema.TaggedUnion({
     prompt: Schema.optionalKey(Schema.String),
     limits: Limits,
     principal: Schema.String,
-    /** The run of the same session that came before, whose transcript this one goes on from. */
-    after: Schema.NullOr(RunId),
+    /** The place in an earlier run of the session whose conversation this one goes on from. */
+    after: Schema.NullOr(Schema.Struct({ run: RunId, seq: Schema.Int })),
     sourceProject: Schema.NullOr(Schema.String)
   },
   RunClaimed: { v: v1, runner: RunnerId },

@@ -273,6 +273,7 @@ const apply = (state: RunState, event: RunEvent, at: number): RunState => {
         error: null,
         finish: null,
         measured: null,
+        cancel: null,
         fatal: null,
         failure: null,
         endedAt: null

@@ -4,3 +4,6 @@
  */
 export const clean = (text: string): string =>
   (text.isWellFormed() ? text : text.toWellFormed()).replaceAll("\u0000", "\uFFFD")
+
+/** The longest text that a run is given, in characters: longer material belongs where a tool can read it. */
+export const maxText = 2_000_000

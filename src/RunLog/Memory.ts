@@ -54,7 +54,9 @@ export const layerMemory = (gates: ReadonlyArray<Gate>, projections: ReadonlyArr
     const lease = Duration.toMillis(yield* LeaseTime)
     const ordered = projections.toSorted((a, b) => a.order - b.order)
     const runs = tables.get("runs", () => new Map<RunId, Entry>())
+    /** The run of each session that was started last, and the one that is not over. */
     const sessions = tables.get("sessions", () => new Map<string, RunId>())
+    const active = tables.get("active", () => new Map<string, RunId>())
     const definitions = tables.get("definitions", () => new Map<string, string>())
     const runners = tables.get("runners", () => new Map<RunnerId, number>())
     const now = Clock.currentTimeMillis
@@ -66,15 +68,14 @@ export const layerMemory = (gates: ReadonlyArray<Gate>, projections: ReadonlyArr
 
     const conflict = (batch: ReadonlyArray<Append>): BadBatch | undefined => {
       for (const append of batch) {
-        const opened = begin(append, runner)
-        if (opened === undefined || runs.has(append.run)) continue
-        const latest = runs.get(sessions.get(sessionKey(opened.row)) ?? append.run)
-        if (latest === undefined || isOver(latest.row.status)) continue
+        const known = runs.get(append.run)?.row
+        const row = known === undefined ? begin(append, runner)?.row : isOver(known.status) ? known : undefined
+        if (row === undefined || (active.get(sessionKey(row)) ?? append.run) === append.run) continue
         return {
           _tag: "BadBatch",
           error: new RunConflict({
             run: append.run,
-            problem: `the session "${opened.row.session}" already has an unfinished run; send it a message, cancel it, or use another session.`
+            problem: `the session "${row.session}" already has an unfinished run; send it a message, cancel it, or use another session.`
           })
         }
       }
@@ -109,7 +110,10 @@ export const layerMemory = (gates: ReadonlyArray<Gate>, projections: ReadonlyArr
         endedAt: isOver(status) ? last.logged.at : null
       }
       runs.set(append.run, entry)
-      sessions.set(sessionKey(entry.row), append.run)
+      const session = sessionKey(entry.row)
+      if (append.steps[0].before === undefined) sessions.set(session, append.run)
+      if (!isOver(status)) active.set(session, append.run)
+      else if (active.get(session) === append.run) active.delete(session)
     }
 
     const flush = (batch: ReadonlyArray<Append>) =>
@@ -192,14 +196,9 @@ export const layerMemory = (gates: ReadonlyArray<Gate>, projections: ReadonlyArr
           entry.row = { ...entry.row, owner: runner, epoch: entry.row.epoch + 1 }
           return Option.some(entry.row.epoch)
         }),
-      release: (run, epoch) =>
-        Effect.sync(() => {
-          const entry = runs.get(run)
-          if (entry?.row.owner === runner && entry.row.epoch === epoch) entry.row = { ...entry.row, owner: null }
-        }),
-      orphans: (agents, limit) =>
+      orphans: (agents, except, limit) =>
         Effect.map(orphaned, (all) =>
-          all.filter((row) => agents.includes(row.agent)).map((row) => row.run).toSorted().slice(0, limit)),
+          all.filter((row) => agents.includes(row.agent) && !except.includes(row.run)).map((row) => row.run).toSorted().slice(0, limit)),
       unclaimed: Effect.map(orphaned, (all) => {
         const counts = new Map<AgentName, number>()
         for (const row of all) counts.set(row.agent, (counts.get(row.agent) ?? 0) + 1)

@@ -1,14 +1,15 @@
 import * as Duration from "effect/Duration"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Schedule from "effect/Schedule"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as SqlClient from "effect/sql/SqlClient"
-import type { SqlError } from "effect/sql/SqlError"
-import { Database } from "../Database.ts"
+import { ConnectionError, SqlError } from "effect/sql/SqlError"
+import { Database, problemOf } from "../Database.ts"
 import * as Money from "../Money.ts"
 import {
   AgentName, DefinitionHash, type Logged, ModelRef, OrgId, promptTokens, RunConflict, RunEvent, RunId, RunnerId, SessionId,
@@ -141,7 +142,8 @@ const isBad = (error: SqlError): boolean => {
     case "ConstraintError":
       return true
     case "UnknownError":
-      return sqlState(error)?.startsWith("22") === true
+      // Data that does not fit (22), and data that is too large for what holds it (54).
+      return /^(22|54)/.test(sqlState(error) ?? "")
     default:
       return false
   }
@@ -166,7 +168,33 @@ const isTransient = (error: SqlError): boolean =>
   error.isRetryable || error.reason._tag === "ConnectionError" || /^(53|57|08)/.test(sqlState(error) ?? "")
 
 const storageFailed = (operation: string) => (error: SqlError) =>
-  new StorageFailed({ operation, problem: error.message, cause: error })
+  new StorageFailed({ operation, problem: problemOf(error), cause: error })
+
+/** A row or an event that cannot be read, as one that a newer version wrote, is a failure of its run and of no other. */
+const readable = <A, B>(operation: string, read: (value: A) => B) => (value: A): Effect.Effect<B, StorageFailed> =>
+  Effect.try({
+    try: () => read(value),
+    catch: (cause) => new StorageFailed({ operation, problem: `what is stored cannot be read (${String(cause).slice(0, 200)}).`, cause })
+  })
+
+/**
+ * Gives up on a statement that the database does not answer, as when the network is gone without a word. The statement is
+ * interrupted and left to itself, because even that may need the network.
+ */
+const answered = <A, R>(limit: Duration.Duration, statement: Effect.Effect<A, SqlError, R>): Effect.Effect<A, SqlError, R> =>
+  Effect.flatMap(Effect.forkDetach(statement), (fiber) =>
+    Fiber.join(fiber).pipe(
+      Effect.timeoutOrElse({
+        duration: limit,
+        orElse: () => {
+          fiber.interruptUnsafe()
+          const problem = `the database did not answer within ${Duration.format(limit)}`
+          const reason = new ConnectionError({ cause: new Error(problem), message: problem, operation: "query" })
+          return Effect.fail(new SqlError({ reason }))
+        }
+      }),
+      Effect.onInterrupt(() => Effect.sync(() => fiber.interruptUnsafe()))
+    ))
 
 const badBatch = (error: SqlError, batch: ReadonlyArray<Append>): BadBatch => {
   const [append] = batch
@@ -264,14 +292,14 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
         const learn = (outcomes: ReadonlyMap<Append, Outcome>) => outcomes.forEach((outcome, append) => known.set(append, outcome))
         let again = false
         const send = Effect.gen(function*() {
-          if (again) learn(yield* written(left()))
+          if (again) learn(yield* answered(patience, written(left())))
           const appends = left()
           if (appends.length === 0) return
           const repeated = again
           again = true
-          const answers = outcomes(gates, appends, yield* call(appends))
+          const answers = outcomes(gates, appends, yield* answered(patience, call(appends)))
           learn(new Map(appends.flatMap((append, i) => answers[i] === undefined ? [] : [[append, answers[i]] as const])))
-          if (repeated && left().length > 0) learn(yield* written(left()))
+          if (repeated && left().length > 0) learn(yield* answered(patience, written(left())))
         })
         return send.pipe(
           Effect.retry({
@@ -288,16 +316,15 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
     const read = (run: RunId, after: number, limit: number) =>
       sql<{ readonly seq: number; readonly epoch: number; readonly at: bigint; readonly payload: string }>`
         SELECT seq, epoch, at, payload FROM run_events WHERE run_id = ${run} AND seq > ${after} ORDER BY seq LIMIT ${limit}`.pipe(
-        Effect.map((rows) =>
+        Effect.mapError(storageFailed("read")),
+        Effect.flatMap(readable("read", (rows) =>
           rows.map((row): Logged => ({
             run,
             seq: row.seq,
             epoch: row.epoch,
             at: Number(row.at),
             event: decodeEvent(JSON.parse(row.payload))
-          }))
-        ),
-        Effect.mapError(storageFailed("read"))
+          }))))
       )
 
     const list = (filter: RunFilter) =>
@@ -311,8 +338,8 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
           sql`true`
         ])
       } ORDER BY id DESC LIMIT ${filter.limit}`.pipe(
-        Effect.map((rows) => rows.map(toRow)),
-        Effect.mapError(storageFailed("list"))
+        Effect.mapError(storageFailed("list")),
+        Effect.flatMap(readable("list", (rows) => rows.map(toRow)))
       )
 
     const orphan = sql`r.status = 'running' AND NOT EXISTS (
@@ -327,14 +354,14 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
       list,
       find: (run) =>
         sql`SELECT * FROM runs WHERE id = ${run}`.pipe(
-          Effect.map(([row]) => Option.map(Option.fromUndefinedOr(row), toRow)),
-          Effect.mapError(storageFailed("find"))
+          Effect.mapError(storageFailed("find")),
+          Effect.flatMap(readable("find", ([row]) => Option.map(Option.fromUndefinedOr(row), toRow)))
         ),
       latest: (org, session) =>
         sql`SELECT * FROM runs WHERE org_id = ${org} AND session_id = ${session} AND parent_run IS NULL
           ORDER BY created_at DESC, id DESC LIMIT 1`.pipe(
-          Effect.map(([row]) => Option.map(Option.fromUndefinedOr(row), toRow)),
-          Effect.mapError(storageFailed("latest"))
+          Effect.mapError(storageFailed("latest")),
+          Effect.flatMap(readable("latest", ([row]) => Option.map(Option.fromUndefinedOr(row), toRow)))
         ),
       define: (hash, agent, definition) =>
         sql`INSERT INTO agent_definitions (hash, agent, definition) VALUES (${hash}, ${agent}, ${definition})
@@ -361,14 +388,10 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
           Effect.map(([row]) => Option.fromUndefinedOr(row?.epoch)),
           Effect.mapError(storageFailed("claim"))
         ),
-      release: (run, epoch) =>
-        sql`UPDATE runs SET owner = NULL WHERE id = ${run} AND owner = ${runner} AND epoch = ${epoch}`.pipe(
-          Effect.asVoid,
-          Effect.mapError(storageFailed("release"))
-        ),
-      orphans: (agents, limit) =>
+      orphans: (agents, except, limit) =>
         agents.length === 0 ? Effect.succeed([]) : sql<{ readonly id: RunId }>`
           SELECT r.id FROM runs r WHERE r.ended_at IS NULL AND ${sql.in("r.agent", agents)} AND ${orphan}
+            AND r.id <> ALL (${[...except]}::text[])
           ORDER BY r.id LIMIT ${limit}`.pipe(
           Effect.map((rows) => rows.map((row) => row.id)),
           Effect.mapError(storageFailed("orphans"))

@@ -74,10 +74,12 @@ export class Store extends Context.Service<Store, {
   readonly renew: Effect.Effect<boolean, StorageFailed>
   /** Takes a run that is unfinished (or, with `over`, has failed) and whose owner has no valid lease; the new epoch. */
   readonly claim: (run: RunId, options?: { readonly over: boolean }) => Effect.Effect<Option.Option<number>, StorageFailed>
-  /** Gives up the ownership of a run. */
-  readonly release: (run: RunId, epoch: number) => Effect.Effect<void, StorageFailed>
-  /** Running runs of these agents that no other process with a valid lease owns, oldest first. */
-  readonly orphans: (agents: ReadonlyArray<AgentName>, limit: number) => Effect.Effect<ReadonlyArray<RunId>, StorageFailed>
+  /** Running runs of these agents that no other process with a valid lease owns, but those given, oldest first. */
+  readonly orphans: (
+    agents: ReadonlyArray<AgentName>,
+    except: ReadonlyArray<RunId>,
+    limit: number
+  ) => Effect.Effect<ReadonlyArray<RunId>, StorageFailed>
   /** Agents with such runs, and how many, registered here or not. */
   readonly unclaimed: Effect.Effect<ReadonlyArray<{ readonly agent: AgentName; readonly runs: number }>, StorageFailed>
   /** The run of a session that came last. */

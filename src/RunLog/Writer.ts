@@ -5,7 +5,7 @@ import * as Latch from "effect/Latch"
 import { isOver, type RunId, StorageFailed } from "../Run.ts"
 import type { Append, AppendError, Step } from "./Append.ts"
 import type { Hub } from "./Hub.ts"
-import type { Outcome, Store } from "./Store.ts"
+import type { BadBatch, Outcome, Store } from "./Store.ts"
 
 /** An append on its way: done with the append as it was written, or with why it was not. */
 export type Pending = Deferred.Deferred<Append, AppendError>
@@ -82,10 +82,10 @@ export const makeWriter = Effect.fnUntraced(function*(store: Store["Service"], h
 
   const write = (groups: ReadonlyArray<Group>): Effect.Effect<void> =>
     store.flush(groups.map((one) => one.append)).pipe(
-      // A defect of a gate or projection must not leave anybody waiting.
+      // A defect, as of an event that cannot be encoded, is of one append and must not leave the others waiting.
       Effect.catchDefect((defect) => {
         const problem = defect instanceof Error ? defect.message : String(defect)
-        return Effect.fail(new StorageFailed({ operation: "append", problem, cause: defect }))
+        return Effect.fail<BadBatch>({ _tag: "BadBatch", error: new StorageFailed({ operation: "append", problem, cause: defect }) })
       }),
       Effect.matchEffect({
         onSuccess: (outcomes) =>

@@ -1,6 +1,7 @@
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
 import type { Registered } from "../Agent.ts"
 import type { Waiting } from "../Inbox.ts"
 import type { Resolved } from "../Model.ts"
@@ -40,8 +41,10 @@ export interface Journal {
   resolved: Resolved | undefined
   /** Ends the attempt under way, after its request was interrupted, with what it can have cost. */
   broken: ((on: Journal, error: AttemptError) => Effect.Effect<void>) | undefined
-  /** Names of tools whose handlers run, by call. */
-  readonly running: Map<string, string>
+  /** Waits until no commit is under way. */
+  readonly idle: Effect.Effect<void>
+  /** Tools whose handlers run, by call, and since when. */
+  readonly running: Map<string, { readonly name: string; readonly since: number }>
 }
 
 /** Opens the journal of a run that this process owns in that epoch; with no state, for its first events. */
@@ -54,6 +57,8 @@ export const makeJournal = Effect.fnUntraced(function*(options: {
 }) {
   const log = yield* RunLog
   const clock = yield* Clock.Clock
+  const idle = Latch.makeUnsafe(true)
+  let committing = 0
   let current = options.state
   let outstanding: Array<Pending> = []
 
@@ -88,6 +93,8 @@ export const makeJournal = Effect.fnUntraced(function*(options: {
     Effect.suspend(() => {
       const before = current
       const pending = submit(events, more)
+      committing++
+      idle.closeUnsafe()
       return flushed.pipe(
         Effect.andThen(Deferred.await(pending)),
         Effect.map((append) => {
@@ -96,6 +103,10 @@ export const makeJournal = Effect.fnUntraced(function*(options: {
           if (last !== undefined && last.logged.seq === current?.seq) current = last.after
         }),
         Effect.tapError(() => Effect.sync(() => current = before)),
+        Effect.ensuring(Effect.sync(() => {
+          committing--
+          if (committing === 0) idle.openUnsafe()
+        })),
         // What the flush grants must be known before anything else is decided.
         Effect.uninterruptible
       )
@@ -133,6 +144,7 @@ export const makeJournal = Effect.fnUntraced(function*(options: {
     },
     collect: () => mail.splice(0),
     cancelled,
+    idle: idle.await,
     resolved: undefined,
     broken: undefined,
     running: new Map()

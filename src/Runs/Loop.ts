@@ -23,19 +23,21 @@ const eventOf = ({ by, command, id }: Waiting): RunEvent =>
     ? { _tag: "MessageReceived", v: 1, message: id, text: command.text, by }
     : { _tag: "CancelRequested", v: 1, by, reason: command.reason }
 
-/** Writes down the commands that have arrived. */
+/** Writes down the commands that have arrived; none is lost between the mail and the log. */
 const consume = (journal: Journal): Effect.Effect<void> =>
-  Effect.suspend(() => {
+  Effect.uninterruptible(Effect.suspend(() => {
     const mail = journal.collect()
     return mail.length === 0
       ? Effect.void
       : Effect.forEach(mail, (letter) => journal.emit([eventOf(letter)], { consumes: [letter] }), { discard: true })
-  })
+  }))
 
 const fail = (journal: Journal, error: RunFailure) => finish(journal, { _tag: "RunFailed", v: 1, error })
 
-/** Ends the run with a failure, whatever commands wait for it: they are written down before. */
+/** Ends the run with a failure, after what is open is settled and the commands that wait for it are written down. */
 export const failRun = Effect.fnUntraced(function*(journal: Journal, error: RunFailure) {
+  const { attempt } = journal.state()
+  if (attempt !== null) yield* settleLost(journal, attempt)
   while (!(yield* fail(journal, error))) yield* consume(journal)
 })
 
@@ -53,8 +55,11 @@ const checked = Effect.fnUntraced(function*(journal: Journal, event: Extract<Nex
   )
 })
 
-/** Ends the run, unless commands wait for it: then they are read, and it goes on. True once it has ended. */
-const finish = Effect.fnUntraced(function*(journal: Journal, event: Extract<Next, { _tag: "Finish" }>["event"]) {
+/** Ends or parks the run, unless commands wait for it: then they are read, and it goes on. True once it is done. */
+const finish = Effect.fnUntraced(function*(
+  journal: Journal,
+  event: Extract<RunEvent, { _tag: "RunCompleted" | "RunFailed" | "RunCancelled" | "RunParked" }>
+) {
   const inbox = yield* Inbox
   return yield* journal.commit([event]).pipe(
     Effect.as(true),
@@ -86,9 +91,9 @@ const perform = (journal: Journal, next: Next): Effect.Effect<boolean, AppendErr
     case "CancelTools":
       return Effect.as(cancelTools(journal, next.calls, "The run was cancelled."), false)
     case "Park":
-      return Effect.as(journal.commit([{ _tag: "RunParked", v: 1, reason: next.reason }]), true)
+      return finish(journal, { _tag: "RunParked", v: 1, reason: next.reason })
     case "Finish": {
-      const left = [...journal.running.values()]
+      const left = [...journal.running.values()].map((one) => one.name)
       return Effect.flatMap(checked(journal, next.event), (event) =>
         finish(journal, event._tag === "RunCancelled" ? { ...event, left } : event))
     }
@@ -107,6 +112,8 @@ const steps = Effect.fnUntraced(function*(journal: Journal) {
 /** Stops what the run is doing and writes down how that leaves it; handlers that do not stop are left behind. */
 const stop = Effect.fnUntraced(function*(journal: Journal, body: Fiber.Fiber<void, AppendError>, reason: string) {
   yield* Effect.timeoutOption(Fiber.interrupt(body), grace)
+  // What a commit under way is granted has to be known before it can be settled.
+  yield* journal.idle
   const sealed = journal.seal()
   if (journal.broken !== undefined) {
     yield* journal.broken(sealed, { reason, message: "the request was broken off", retryable: false, retryAfterMs: null })

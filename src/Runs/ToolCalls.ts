@@ -132,7 +132,7 @@ const runCall = Effect.fnUntraced(function*(journal: Journal, call: Call) {
   const started = { _tag: "ToolStarted", v: 1, turn, call: part.id, name: part.name, effect: tool.effect, key } as const
   // A pure tool may be repeated, so the world cannot get ahead of the log through it.
   yield* tool.effect === "pure" ? journal.emit([started]) : journal.commit([started])
-  journal.running.set(part.id, part.name)
+  journal.running.set(part.id, { name: part.name, since: startedAt })
   const ending = yield* execute(tool, parameters.value, {
     id: part.id,
     run: journal.run,
@@ -145,8 +145,13 @@ const runCall = Effect.fnUntraced(function*(journal: Journal, call: Call) {
       attributes: { "gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": part.name, "gen_ai.tool.call.id": part.id }
     }, { captureStackTrace: false })
   )
+  if (ending.outcome === "timeout" && tool.effect === "unsafe") yield* doubt(journal, part, "it did not finish within its time limit")
   yield* complete(ending)
 })
+
+/** Writes down that a call may or may not have happened. */
+const doubt = (journal: Journal, { id, name }: Transcript.ToolCallPart, reason: string) =>
+  journal.emit([{ _tag: "ToolUnknown", v: 1, call: id, name, reason }])
 
 /** Runs the calls of a turn at the same time, as many as the run's limit allows; each ends in exactly one result. */
 export const runTools = (journal: Journal, calls: ReadonlyArray<Call>): Effect.Effect<void, AppendError, RunLog> =>
@@ -155,27 +160,29 @@ export const runTools = (journal: Journal, calls: ReadonlyArray<Call>): Effect.E
     discard: true
   })
 
-/** Writes down that these calls may or may not have happened. */
+/** Writes down that these calls may or may not have happened, because the process that ran them ended. */
 export const doubtTools = (journal: Journal, calls: ReadonlyArray<Call>): Effect.Effect<void, AppendError> =>
-  Effect.forEach(calls, ({ part }) =>
-    journal.emit([{
-      _tag: "ToolUnknown",
-      v: 1,
-      call: part.id,
-      name: part.name,
-      reason: "the process ended while the tool was running"
-    }]), { discard: true })
+  Effect.forEach(calls, ({ part }) => doubt(journal, part, "the process ended while the tool was running"), { discard: true })
 
-/** Gives these calls the result that they were cancelled. */
-export const cancelTools = (journal: Journal, calls: ReadonlyArray<Call>, why: string): Effect.Effect<void, AppendError> =>
-  Effect.forEach(calls, ({ part }) =>
-    journal.emit([{
+/**
+ * Gives these calls the result that they were cancelled. A call that had begun and is not pure may have happened all the
+ * same: that is written down, and the model is told.
+ */
+export const cancelTools = Effect.fnUntraced(function*(journal: Journal, calls: ReadonlyArray<Call>, why: string) {
+  const now = yield* Clock.currentTimeMillis
+  for (const { effect, part, status } of calls) {
+    const doubtful = status === "unknown" || (status === "started" && effect !== "pure")
+    if (status === "started" && doubtful) yield* doubt(journal, part, "it was interrupted")
+    const since = journal.running.get(part.id)?.since
+    yield* journal.emit([{
       _tag: "ToolCompleted",
       v: 1,
       turn: journal.state().turns,
       call: part.id,
       name: part.name,
       outcome: "cancelled",
-      result: why,
-      durationMs: 0
-    }]), { discard: true })
+      result: doubtful ? `${why} The tool had begun: whether it happened is unknown.` : why,
+      durationMs: since === undefined ? 0 : Math.round(now - since)
+    }])
+  }
+})

@@ -20,6 +20,8 @@ const leastOutput = 256
 interface Attempt {
   readonly resolved: Model.Resolved
   readonly startedAt: number
+  /** True once the request may have reached the provider. */
+  sent: boolean
   firstAt: number | null
   /** UTF-8 bytes of output received, which bound the tokens received. */
   bytes: number
@@ -75,12 +77,16 @@ const costOf = (resolved: Model.Resolved, answer: Model.Answer.Answer): { readon
 }
 
 /**
- * What an attempt that broke off is charged: nothing where no part of an answer came, else at most what its input and
- * the output received can have cost, never more than was reserved for it.
+ * What an attempt that broke off is charged: nothing where it was not sent or the provider refused it, all output that it
+ * may have had where nothing was heard of it, and else what its input and the output received can have cost; never more
+ * than was reserved for it.
  */
-const boundOf = (state: RunState, attempt: Attempt): Pick<Bill, "usage" | "cost" | "source"> => {
-  if (attempt.firstAt === null) return { usage: noUsage, cost: Money.zero, source: "priced" }
-  const output = Math.min(state.attempt?.maxOutput ?? attempt.bytes, attempt.bytes)
+const boundOf = (state: RunState, attempt: Attempt, reason: string): Pick<Bill, "usage" | "cost" | "source"> => {
+  if (!attempt.sent || (attempt.firstAt === null && !unheard.has(reason))) {
+    return { usage: noUsage, cost: Money.zero, source: "priced" }
+  }
+  const most = state.attempt?.maxOutput ?? attempt.bytes
+  const output = attempt.firstAt === null ? most : Math.min(most, attempt.bytes)
   const bound = Option.flatMap(attempt.resolved.entry, (entry) => Model.bound(entry, attempt.inputBound, output))
   const reserved = state.attempt?.reserved ?? Money.zero
   const usage = { ...noUsage, uncached: attempt.inputBound, output }
@@ -93,6 +99,9 @@ const boundOf = (state: RunState, attempt: Attempt): Pick<Bill, "usage" | "cost"
     })
   })
 }
+
+/** Failures after which nobody knows what the provider did. */
+const unheard = new Set(["NetworkError", "Cancelled", "TimedOut", "InvalidResponseError"])
 
 const bytesOf = (part: Response.StreamPartEncoded): number =>
   part.type === "text-delta" || part.type === "reasoning-delta" || part.type === "tool-params-delta"
@@ -116,7 +125,29 @@ export const callModel = Effect.fnUntraced(function*(
   const attemptId = AttemptId.make(`${journal.run}.${before.seq + 1}`)
   const turn = before.turns + 1
 
-  yield* journal.commit([{
+  const attempt: Attempt = {
+    resolved,
+    startedAt: clock.currentTimeMillisUnsafe(),
+    sent: false,
+    firstAt: null,
+    bytes: 0,
+    inputBound: input
+  }
+  const collector = Model.Answer.collect(takenIn(before))
+  const failed = (on: Journal, { requestId, ...error }: AttemptError & { readonly requestId: string | null }) =>
+    Effect.suspend(() => {
+      journal.broken = undefined
+      const state = journal.state()
+      const bill = billFor(state, attempt, clock.currentTimeMillisUnsafe(), {
+        ...boundOf(state, attempt, error.reason),
+        requestId: requestId ?? collector.requestId()
+      })
+      if (attempt.bytes > 0) log.announce(journal.run, { _tag: "Reset", turn })
+      return on.emit([{ _tag: "AttemptFailed", v: 1, turn, attemptId, error, bill }])
+    })
+
+  journal.broken = (on, error) => failed(on, { ...error, requestId: null })
+  yield* Effect.onError(journal.commit([{
     _tag: "TurnStarted",
     v: 1,
     turn,
@@ -127,29 +158,9 @@ export const callModel = Effect.fnUntraced(function*(
     reserved: Money.zero,
     scopes: [],
     prices: resolved.prices
-  }], { reserve: reserveOf(resolved, request, input) })
-
-  const attempt: Attempt = {
-    resolved,
-    startedAt: clock.currentTimeMillisUnsafe(),
-    firstAt: null,
-    bytes: 0,
-    inputBound: input
-  }
+  }], { reserve: reserveOf(resolved, request, input) }), () => Effect.sync(() => journal.broken = undefined))
+  attempt.sent = true
   const granted = journal.state().attempt?.maxOutput ?? request.maxOutput
-  const collector = Model.Answer.collect(takenIn(before))
-  const failed = (on: Journal, { requestId, ...error }: AttemptError & { readonly requestId: string | null }) =>
-    Effect.suspend(() => {
-      journal.broken = undefined
-      const state = journal.state()
-      const bill = billFor(state, attempt, clock.currentTimeMillisUnsafe(), {
-        ...boundOf(state, attempt),
-        requestId: requestId ?? collector.requestId()
-      })
-      if (attempt.bytes > 0) log.announce(journal.run, { _tag: "Reset", turn })
-      return on.emit([{ _tag: "AttemptFailed", v: 1, turn, attemptId, error, bill }])
-    })
-
   const take = (parts: ReadonlyArray<Response.StreamPartEncoded>) => {
     const watched = log.isWatched(journal.run)
     for (const part of parts) {
@@ -167,7 +178,6 @@ export const callModel = Effect.fnUntraced(function*(
     }
   }
 
-  journal.broken = (on, error) => failed(on, { ...error, requestId: null })
   yield* resolved.stream({ ...request, maxOutput: granted }).pipe(
     Stream.runForEachArray((parts) => Effect.sync(() => take(parts))),
     Effect.matchCauseEffect({
@@ -197,7 +207,11 @@ export const callModel = Effect.fnUntraced(function*(
               })
             }])
         }),
-      onFailure: (cause) => failed(journal, failureOf(cause))
+      onFailure: (cause) => {
+        const { unsent, ...failure } = failureOf(cause)
+        attempt.sent = !unsent
+        return failed(journal, failure)
+      }
     }),
     Effect.withSpan(`chat ${resolved.id}`, {
       kind: "client",
@@ -235,7 +249,8 @@ const failureOf = (cause: Cause.Cause<AiError.AiError>): Model.Failure =>
       message: Cause.pretty(cause).split("\n")[0] ?? "the adapter failed",
       retryable: false,
       retryAfterMs: null,
-      requestId: null
+      requestId: null,
+      unsent: false
     })
   })
 
