@@ -14,6 +14,7 @@ import type { DirectoryLocked, DirectoryUnusable, Lock } from "./Database/Lock.t
 import * as Migrations from "./Database/Migrations.ts"
 import * as Postgres from "./Database/Postgres.ts"
 
+export { answered } from "./Database/Answered.ts"
 export { EmbeddedError } from "./Database/Backend.ts"
 export { CancelGrace, StatementDeadline } from "./Database/Embedded.ts"
 export { DirectoryLocked, DirectoryUnusable, type Holder, holderOf, type Lock } from "./Database/Lock.ts"

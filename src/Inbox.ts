@@ -10,9 +10,9 @@ import type * as Scope from "effect/Scope"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import { Database, problemOf } from "./Database.ts"
+import { answered, Database, problemOf } from "./Database.ts"
 import { clean, InboxId, isOver, maxText, RunConflict, RunId, RunNotFound, StorageFailed } from "./Run.ts"
-import { type Append, CommandsWaiting, type Gate, type Projection, Store, Tables } from "./RunLog.ts"
+import { type Append, CommandsWaiting, FlushPatience, type Gate, type Projection, Store, Tables } from "./RunLog.ts"
 
 /** What somebody wants of a run. */
 export const Command = Schema.TaggedUnion({
@@ -119,14 +119,15 @@ const announcer = Effect.fnUntraced(function*(arrived: PubSub.PubSub<RunId>) {
   const { listen } = yield* Database
   const pg = yield* PgClient.PgClient
   if (!listen) return (run: RunId): Effect.Effect<void> => Effect.asVoid(PubSub.publish(arrived, run))
-  yield* Effect.scoped(Effect.gen(function*() {
+  const listener = Effect.scoped(Effect.gen(function*() {
     const notices = yield* pg.listen(channel)
     yield* Effect.forever(Effect.flatMap(Queue.take(notices), ({ payload }) => PubSub.publish(arrived, RunId.make(payload))))
   })).pipe(
     Effect.tapError((error) => Effect.logDebug(`Not listening for commands: ${error.message}`)),
-    Effect.retry(Schedule.spaced("1 second")),
-    Effect.forkScoped
+    Effect.retry(Schedule.spaced("1 second"))
   )
+  // Not waited for when it ends: over a dead network not even UNLISTEN is answered.
+  yield* Effect.acquireRelease(Effect.forkDetach(listener), (fiber) => Effect.sync(() => fiber.interruptUnsafe()))
   return (run: RunId): Effect.Effect<void> =>
     Effect.andThen(PubSub.publish(arrived, run), Effect.ignore(pg.notify(channel, run)))
 })
@@ -151,8 +152,12 @@ export class Inbox extends Context.Service<Inbox, {
     const announce = yield* announcer(arrived)
     const encode = Schema.encodeUnknownSync(Schema.fromJsonString(Command))
     const decode = Schema.decodeUnknownSync(Schema.fromJsonString(Command))
-    const failed = (operation: string) => (error: SqlError) =>
-      new StorageFailed({ operation, problem: problemOf(error), cause: error })
+    const patience = yield* FlushPatience
+    const reply = (operation: string) => <A, R>(statement: Effect.Effect<A, SqlError, R>) =>
+      Effect.mapError(
+        answered(patience, statement),
+        (error) => new StorageFailed({ operation, problem: problemOf(error), cause: error })
+      )
 
     const send = Effect.fn("Inbox.send")(function*(letter: Letter) {
       const command = yield* checked(letter)
@@ -164,7 +169,7 @@ export class Inbox extends Context.Service<Inbox, {
         SELECT ${id}, run.id, run.org_id, ${kindOf(command)}, ${encode(command)}, ${clean(dedupe)}, ${clean(letter.by)}
         FROM run WHERE run.ended_at IS NULL
         ON CONFLICT (run_id, dedupe) DO UPDATE SET dedupe = excluded.dedupe
-        RETURNING id`.pipe(Effect.mapError(failed("send")))
+        RETURNING id`.pipe(reply("send"))
       if (row === undefined) {
         const run = yield* store.find(letter.run)
         return yield* run._tag === "None"
@@ -181,7 +186,7 @@ export class Inbox extends Context.Service<Inbox, {
         Effect.map((rows) =>
           rows.map((row): Waiting => ({ id: row.id, run, command: decode(row.payload), by: row.principal }))
         ),
-        Effect.mapError(failed("inbox"))
+        reply("inbox")
       )
 
     return Inbox.of({
@@ -190,7 +195,7 @@ export class Inbox extends Context.Service<Inbox, {
       addressed: sql<{ readonly run_id: RunId }>`
         SELECT DISTINCT run_id FROM run_inbox WHERE consumed_seq IS NULL`.pipe(
         Effect.map((rows) => rows.map((row) => row.run_id)),
-        Effect.mapError(failed("inbox"))
+        reply("inbox")
       ),
       arrivals: PubSub.subscribe(arrived)
     })

@@ -107,6 +107,7 @@ export class Runs extends Context.Service<Runs, {
     })
 
     const settled = Effect.fn("Runs.settled")(function*(run: RunId) {
+      yield* claims.claimed(run)
       const stopped = claims.stopped(run)
       // A run that another process has taken over goes on there.
       return yield* stopped === undefined

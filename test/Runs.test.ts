@@ -1,10 +1,14 @@
 import { assert, describe, it, layer } from "@effect/vitest"
-import { Deferred, Duration, Effect, Fiber, Latch, Layer, Ref, Schema, Stream } from "effect"
+import { Deferred, Duration, Effect, Fiber, Latch, Layer, Redacted, Ref, Schema, Stream } from "effect"
 import * as AiError from "effect/ai/AiError"
+import * as SqlClient from "effect/sql/SqlClient"
+import * as net from "node:net"
+import { Budget } from "../src/Budget.ts"
 import { Agent, Conductor, Model, Plugin, Run, Tool } from "../src/index.ts"
 import * as Money from "../src/Money.ts"
 import * as RunLog from "../src/RunLog.ts"
-import { freshDirectory } from "./support/databases.ts"
+import { freshDirectory, freshPostgres } from "./support/databases.ts"
+import { makeRun } from "./support/runs.ts"
 import { runtimes, scripted } from "./support/conductors.ts"
 
 class Broken extends Schema.TaggedError<Broken>()("Broken", { part: Schema.String }) {}
@@ -316,3 +320,156 @@ describe("Runs after a restart", () => {
       }).pipe(Effect.provide(runtime))
     }), 60_000)
 })
+
+describe("Runs under trouble", () => {
+  const model = scripted(provider)
+  const local = Run.OrgId.make("local")
+
+  for (const { layer: runtime, name } of runtimes(agents, provider)) {
+    layer(runtime, { excludeTestServices: true })(`(${name})`, (it) => {
+      it.effect("claims a parked run once, however many ask for it, and ends it as it was told", () =>
+        Effect.gen(function*() {
+          const log = yield* RunLog.RunLog
+          for (let n = 0; n < 5; n++) {
+            const run = makeRun({ agent: "worker", org: "local" })
+            yield* log.append(run.append(
+              run.started(),
+              ...run.turn({ calls: [{ id: "a", name: "waits", arguments: "{}" }] }),
+              run.tool("a", { name: "waits", effect: "unsafe" })[0],
+              { _tag: "ToolUnknown", v: 1, call: "a", name: "waits", reason: "crash" },
+              { _tag: "RunParked", v: 1, reason: "unknown-tool-outcome" }
+            ))
+            const { attend } = yield* Conductor
+            yield* Conductor.cancel(run.run)
+            yield* Effect.all([attend(run.run), attend(run.run)], { concurrency: 2 })
+            assert.strictEqual((yield* Effect.flip(Conductor.result(run.run)))._tag, "Cancelled")
+            assert.strictEqual((yield* log.find(run.run)).epoch, 2)
+          }
+        }))
+
+      it.effect("does not say that a call was cancelled which may have happened", () =>
+        Effect.gen(function*() {
+          waiting.closeUnsafe()
+          const run = yield* Conductor.start(agent, "call waits")
+          yield* waiting.await
+          yield* Conductor.cancel(run)
+          yield* Effect.flip(Conductor.result(run))
+          const log = yield* RunLog.RunLog
+          const events = (yield* Stream.runCollect(log.read(run))).map((logged) => logged.event)
+          assert.deepStrictEqual(events.slice(-4).map((event) => event._tag), ["CancelRequested", "ToolUnknown", "ToolCompleted", "RunCancelled"])
+          const ended = events.at(-2)
+          assert.isTrue(ended?._tag === "ToolCompleted" && ended.result.endsWith("whether it happened is unknown."))
+        }))
+
+      it.effect("settles an attempt that was open when its agent changed", () =>
+        Effect.gen(function*() {
+          const log = yield* RunLog.RunLog
+          const budget = yield* Budget
+          const run = makeRun({ agent: "worker", org: `changed-${name}` })
+          const event = run.started()
+          yield* log.append(run.append({ ...event, limits: { ...event.limits, cost: Money.usd("1") } }))
+          yield* log.append({
+            ...run.append(run.turnStarted()),
+            reserve: { input: Money.usd("0.1"), rate: Money.usd("100"), max: 1_000, min: 1, priced: true }
+          })
+          yield* (yield* Conductor).attend(run.run)
+          const error = yield* Effect.flip(Conductor.result(run.run))
+          assert.strictEqual(error._tag, "DefinitionChanged")
+          const [balance] = yield* budget.list(run.org)
+          assert.deepStrictEqual([balance?.spent, balance?.reserved].map((money) => Money.format(money ?? Money.zero)), ["0.2", "0"])
+        }))
+
+      it.effect("writes every other append where one cannot be written at all", () =>
+        Effect.gen(function*() {
+          const log = yield* RunLog.RunLog
+          const runs = Array.from({ length: 9 }, () => makeRun())
+          const broken = makeRun()
+          const odd = broken.started()
+          // No schema allows half a turn, so this cannot be encoded.
+          const poison = broken.append({ ...odd, limits: { ...odd.limits, turns: 0.5 } })
+          const appends = [...runs.slice(0, 4).map((run) => run.append(run.started())), poison, ...runs.slice(4).map((run) => run.append(run.started()))]
+          const outcomes = yield* Effect.forEach(appends, (append) => Effect.result(log.append(append)), { concurrency: "unbounded" })
+          const failures = outcomes.filter((outcome) => outcome._tag === "Failure").length
+          assert.strictEqual(failures, name === "memory" ? 0 : 1)
+        }))
+
+      it.effect("waits for a run that goes on after it was parked, and refuses a session's name that cannot be kept", () =>
+        Effect.gen(function*() {
+          for (const session of ["", "x".repeat(300)]) {
+            assert.strictEqual((yield* Effect.flip(Conductor.start(agent, "hello", { session })))._tag, "InvalidInput")
+          }
+          assert.strictEqual(yield* outcome("hello", { session: `nul \u0000 ${name}` }), "you said hello")
+          const { run } = yield* Conductor.run(agent, "hello")
+          assert.strictEqual((yield* (yield* Conductor).state(run)).org, local)
+        }))
+    })
+  }
+
+  it.live("stops performing before its lease ends when the database no longer answers, and the waiter hears of it", () =>
+    Effect.gen(function*() {
+      const { url } = yield* freshPostgres()
+      const proxy = yield* silenceable(new URL(Redacted.value(url)))
+      const runtime = Conductor.layerPostgres({ agents, models: model, url: Redacted.make(proxy.url) }).pipe(
+        Layer.provide(Layer.mergeAll(
+          Layer.succeed(RunLog.FlushPatience, Duration.seconds(1)),
+          Layer.succeed(RunLog.LeaseTime, Duration.seconds(2)),
+          Layer.succeed(RunLog.LeaseRenewal, Duration.millis(500))
+        ))
+      )
+      const error = yield* Effect.gen(function*() {
+        const run = yield* Conductor.start(agent, "hang")
+        const waiter = yield* Effect.forkChild(Effect.flip(Conductor.result(run)))
+        proxy.silence()
+        return yield* Fiber.join(waiter)
+      }).pipe(Effect.provide(runtime), Effect.timeout("20 seconds"))
+      assert.strictEqual(error._tag, "StorageFailed")
+    }).pipe(Effect.scoped), 40_000)
+
+  it.live("refuses an owner whose run is taken away while its flush waits for the lock", () =>
+    Effect.gen(function*() {
+      const { url } = yield* freshPostgres()
+      const runtime = Conductor.layerPostgres({ agents, models: model, url })
+      yield* Effect.gen(function*() {
+        const log = yield* RunLog.RunLog
+        const sql = yield* SqlClient.SqlClient
+        const run = makeRun()
+        yield* log.append(run.append(run.started()))
+        const locked = yield* Deferred.make<void>()
+        const thief = yield* Effect.forkChild(sql.withTransaction(Effect.gen(function*() {
+          yield* sql`SELECT 1 FROM runs WHERE id = ${run.run} FOR UPDATE`
+          yield* Deferred.succeed(locked, undefined)
+          yield* Effect.sleep("300 millis")
+          yield* sql`UPDATE runs SET epoch = epoch + 1 WHERE id = ${run.run}`
+        })))
+        yield* Deferred.await(locked)
+        const error = yield* Effect.flip(log.append(run.append(...run.turn())))
+        yield* Fiber.join(thief)
+        assert.strictEqual(error._tag, "Fenced")
+        assert.strictEqual((yield* log.find(run.run)).seq, 1)
+      }).pipe(Effect.provide(runtime))
+    }).pipe(Effect.scoped), 40_000)
+})
+
+/** A way to a database that can fall silent, as a network does: connections stay, and nothing passes any more. */
+const silenceable = (target: URL) =>
+  Effect.acquireRelease(
+    Effect.callback<{ readonly server: net.Server; readonly url: string; readonly silence: () => void }>((resume) => {
+      let silent = false
+      const server = net.createServer((client) => {
+        const upstream = net.connect(Number(target.port), target.hostname)
+        client.on("data", (data) => silent || upstream.write(data))
+        upstream.on("data", (data) => silent || client.write(data))
+        for (const [a, b] of [[client, upstream], [upstream, client]] as const) {
+          a.on("error", () => b.destroy())
+          a.on("close", () => b.destroy())
+        }
+      })
+      server.listen(0, "127.0.0.1", () => {
+        const address = server.address()
+        const url = new URL(target)
+        url.port = typeof address === "object" && address !== null ? String(address.port) : ""
+        resume(Effect.succeed({ server, url: url.toString(), silence: () => void (silent = true) }))
+      })
+    }),
+    ({ server }) => Effect.sync(() => void server.close())
+  )

@@ -2,10 +2,12 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
+import * as Scope from "effect/Scope"
 import * as Schema from "effect/Schema"
 import type { SqlError } from "effect/sql/SqlError"
 import type { ConnectionOptions } from "node:tls"
 import { maxMessageSize, withSafeTransactions } from "./Client.ts"
+import { within } from "./Answered.ts"
 
 /** The database does not answer, or does not let us in. */
 export class DatabaseUnavailable extends Schema.TaggedError<DatabaseUnavailable>()("DatabaseUnavailable", {
@@ -89,6 +91,9 @@ const remedyFor = (error: SqlError): string => {
 }
 
 /** The innermost message, which is the one that says something: the driver wraps the system's. */
+/** How long connections may take to close. */
+const closeLimit = Duration.seconds(3)
+
 /** What went wrong, in the words of whoever noticed it first. */
 export const problemOf = (error: SqlError): string => {
   let cause: unknown = error.reason.cause
@@ -114,6 +119,11 @@ export const make = Effect.fn("Postgres.make")(function*(options: Options) {
   const unavailable = (error: SqlError) =>
     new DatabaseUnavailable({ address: target.address, problem: problemOf(error), remedy: remedyFor(error) })
   const timeout = Duration.toMillis(options.statementTimeout ?? Duration.seconds(60))
+  // A connection over a network that is gone without a word does not close; it is left behind.
+  const connections = yield* Effect.acquireRelease(
+    Scope.make(),
+    (scope, exit) => Effect.ignore(within(closeLimit, Scope.close(scope, exit)))
+  )
   const client = yield* PgClient.make({
     url: options.url,
     ssl: target.ssl,
@@ -125,7 +135,7 @@ export const make = Effect.fn("Postgres.make")(function*(options: Options) {
     ...(pooled ? {} : {
       startupParameters: { statement_timeout: String(timeout), idle_in_transaction_session_timeout: String(timeout * 2) }
     })
-  }).pipe(Effect.mapError(unavailable))
+  }).pipe(Scope.provide(connections), Effect.mapError(unavailable))
   const rows = yield* Effect.mapError(client<{ readonly version: string }>`SELECT current_setting('server_version') AS version`, unavailable)
   const postgres: Postgres = {
     client: withSafeTransactions(client),

@@ -1,15 +1,14 @@
 import * as Duration from "effect/Duration"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Schedule from "effect/Schedule"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as SqlClient from "effect/sql/SqlClient"
-import { ConnectionError, SqlError } from "effect/sql/SqlError"
-import { Database, problemOf } from "../Database.ts"
+import type { SqlError } from "effect/sql/SqlError"
+import { answered, Database, problemOf } from "../Database.ts"
 import * as Money from "../Money.ts"
 import {
   AgentName, DefinitionHash, type Logged, ModelRef, OrgId, promptTokens, RunConflict, RunEvent, RunId, RunnerId, SessionId,
@@ -177,25 +176,6 @@ const readable = <A, B>(operation: string, read: (value: A) => B) => (value: A):
     catch: (cause) => new StorageFailed({ operation, problem: `what is stored cannot be read (${String(cause).slice(0, 200)}).`, cause })
   })
 
-/**
- * Gives up on a statement that the database does not answer, as when the network is gone without a word. The statement is
- * interrupted and left to itself, because even that may need the network.
- */
-const answered = <A, R>(limit: Duration.Duration, statement: Effect.Effect<A, SqlError, R>): Effect.Effect<A, SqlError, R> =>
-  Effect.flatMap(Effect.forkDetach(statement), (fiber) =>
-    Fiber.join(fiber).pipe(
-      Effect.timeoutOrElse({
-        duration: limit,
-        orElse: () => {
-          fiber.interruptUnsafe()
-          const problem = `the database did not answer within ${Duration.format(limit)}`
-          const reason = new ConnectionError({ cause: new Error(problem), message: problem, operation: "query" })
-          return Effect.fail(new SqlError({ reason }))
-        }
-      }),
-      Effect.onInterrupt(() => Effect.sync(() => fiber.interruptUnsafe()))
-    ))
-
 const badBatch = (error: SqlError, batch: ReadonlyArray<Append>): BadBatch => {
   const [append] = batch
   const conflict: AppendError = error.reason._tag === "UniqueViolation" && append !== undefined &&
@@ -217,13 +197,15 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
     const patience = yield* FlushPatience
     const { kind } = yield* Database
     const runner = RunnerId.make(yield* random.uuidV7())
+    const reply = (operation: string) => <A, R>(statement: Effect.Effect<A, SqlError, R>) =>
+      Effect.mapError(answered(patience, statement), storageFailed(operation))
     const ordered = projections.toSorted((a, b) => a.order - b.order)
 
     yield* sql`INSERT INTO runners (id, host, pid, lease_until)
       VALUES (${runner}, 'local', 0, now() + ${lease} * interval '1 millisecond')`.pipe(
-      Effect.mapError(storageFailed("register")))
+      reply("register"))
     yield* Effect.addFinalizer(() =>
-      Effect.ignore(sql`UPDATE runners SET lease_until = now() WHERE id = ${runner}`)
+      Effect.ignore(answered(Duration.seconds(1), sql`UPDATE runners SET lease_until = now() WHERE id = ${runner}`))
     )
 
     const call = Effect.fnUntraced(function*(batch: ReadonlyArray<Append>) {
@@ -316,7 +298,7 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
     const read = (run: RunId, after: number, limit: number) =>
       sql<{ readonly seq: number; readonly epoch: number; readonly at: bigint; readonly payload: string }>`
         SELECT seq, epoch, at, payload FROM run_events WHERE run_id = ${run} AND seq > ${after} ORDER BY seq LIMIT ${limit}`.pipe(
-        Effect.mapError(storageFailed("read")),
+        reply("read"),
         Effect.flatMap(readable("read", (rows) =>
           rows.map((row): Logged => ({
             run,
@@ -338,7 +320,7 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
           sql`true`
         ])
       } ORDER BY id DESC LIMIT ${filter.limit}`.pipe(
-        Effect.mapError(storageFailed("list")),
+        reply("list"),
         Effect.flatMap(readable("list", (rows) => rows.map(toRow)))
       )
 
@@ -354,29 +336,29 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
       list,
       find: (run) =>
         sql`SELECT * FROM runs WHERE id = ${run}`.pipe(
-          Effect.mapError(storageFailed("find")),
+          reply("find"),
           Effect.flatMap(readable("find", ([row]) => Option.map(Option.fromUndefinedOr(row), toRow)))
         ),
       latest: (org, session) =>
         sql`SELECT * FROM runs WHERE org_id = ${org} AND session_id = ${session} AND parent_run IS NULL
           ORDER BY created_at DESC, id DESC LIMIT 1`.pipe(
-          Effect.mapError(storageFailed("latest")),
+          reply("latest"),
           Effect.flatMap(readable("latest", ([row]) => Option.map(Option.fromUndefinedOr(row), toRow)))
         ),
       define: (hash, agent, definition) =>
         sql`INSERT INTO agent_definitions (hash, agent, definition) VALUES (${hash}, ${agent}, ${definition})
-          ON CONFLICT (hash) DO NOTHING`.pipe(Effect.asVoid, Effect.mapError(storageFailed("define"))),
+          ON CONFLICT (hash) DO NOTHING`.pipe(Effect.asVoid, reply("define")),
       definition: (hash) =>
         sql<{ readonly definition: string }>`SELECT definition FROM agent_definitions WHERE hash = ${hash}`.pipe(
           Effect.map(([row]) => Option.fromUndefinedOr(row?.definition)),
-          Effect.mapError(storageFailed("definition"))
+          reply("definition")
         ),
       renew: sql<{ readonly kept: boolean }>`
         WITH before AS (SELECT lease_until > now() AS kept FROM runners WHERE id = ${runner} FOR UPDATE)
         UPDATE runners SET lease_until = now() + ${lease} * interval '1 millisecond'
         FROM before WHERE id = ${runner} RETURNING before.kept`.pipe(
         Effect.map(([row]) => row?.kept === true),
-        Effect.mapError(storageFailed("renew"))
+        reply("renew")
       ),
       claim: (run, options) =>
         sql<{ readonly epoch: number }>`
@@ -386,7 +368,7 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
               SELECT 1 FROM runners o WHERE o.id = r.owner AND o.id <> ${runner} AND o.lease_until > now())
           RETURNING epoch`.pipe(
           Effect.map(([row]) => Option.fromUndefinedOr(row?.epoch)),
-          Effect.mapError(storageFailed("claim"))
+          reply("claim")
         ),
       orphans: (agents, except, limit) =>
         agents.length === 0 ? Effect.succeed([]) : sql<{ readonly id: RunId }>`
@@ -394,12 +376,12 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
             AND r.id <> ALL (${[...except]}::text[])
           ORDER BY r.id LIMIT ${limit}`.pipe(
           Effect.map((rows) => rows.map((row) => row.id)),
-          Effect.mapError(storageFailed("orphans"))
+          reply("orphans")
         ),
       unclaimed: sql<{ readonly agent: AgentName; readonly runs: bigint }>`
         SELECT r.agent, count(*) AS runs FROM runs r WHERE r.ended_at IS NULL AND ${orphan} GROUP BY r.agent ORDER BY r.agent`.pipe(
         Effect.map((rows) => rows.map((row) => ({ agent: row.agent, runs: Number(row.runs) }))),
-        Effect.mapError(storageFailed("unclaimed"))
+        reply("unclaimed")
       )
     })
   }))

@@ -3,6 +3,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type * as Agent from "../Agent.ts"
@@ -43,7 +44,7 @@ export const makeClaims = Effect.gen(function*() {
   const scope = yield* Effect.scope
   const services = yield* Effect.context<RunLog | Models | Inbox>()
   const handles = new Map<RunId, Handle>()
-  const claiming = new Set<RunId>()
+  const claiming = new Map<RunId, Latch.Latch>()
   const agents = [...registry.values()].map((registered) => registered.agent.name)
 
   const find = (agent: string) =>
@@ -54,12 +55,20 @@ export const makeClaims = Effect.gen(function*() {
         : Effect.succeed(registered)
     })
 
-  /** Does something to a run that nobody here performs or is about to; `otherwise` where somebody does. */
+  /** Waits until nobody here is about to claim the run. */
+  const claimed = (run: RunId): Effect.Effect<void> => Effect.suspend(() => claiming.get(run)?.await ?? Effect.void)
+
+  /** Does something to a run that nobody here performs or is about to; `otherwise`, after that, where somebody does. */
   const alone = <A, E, R>(run: RunId, otherwise: A, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
     Effect.suspend(() => {
-      if (handles.has(run) || claiming.has(run)) return Effect.succeed(otherwise)
-      claiming.add(run)
-      return Effect.ensuring(effect, Effect.sync(() => claiming.delete(run)))
+      if (handles.has(run)) return Effect.succeed(otherwise)
+      if (claiming.has(run)) return Effect.as(claimed(run), otherwise)
+      const done = Latch.makeUnsafe(false)
+      claiming.set(run, done)
+      return Effect.ensuring(effect, Effect.sync(() => {
+        claiming.delete(run)
+        done.openUnsafe()
+      }))
     })
 
   /** The conversation of a session up to a place in one of its runs. */
@@ -128,8 +137,8 @@ export const makeClaims = Effect.gen(function*() {
     const state = yield* log.state(run)
     const registered = yield* find(state.agent)
     const journal = yield* open(run, epoch.value, registered, state.started.after, state)
-    const claimed: RunEvent = { _tag: "RunClaimed", v: 1, runner: store.runner }
-    yield* journal.commit(retry === undefined ? [claimed] : [retry, claimed])
+    const event: RunEvent = { _tag: "RunClaimed", v: 1, runner: store.runner }
+    yield* journal.commit(retry === undefined ? [event] : [retry, event])
     yield* readMail(journal)
     // A cancelled run needs nothing of its agent any more.
     if (state.definition !== registered.definition.hash && !(yield* Deferred.isDone(journal.cancelled))) {
@@ -165,6 +174,7 @@ export const makeClaims = Effect.gen(function*() {
     agents,
     find,
     begin,
+    claimed,
     takeOver,
     attend,
     /** The runs that this process performs. */
