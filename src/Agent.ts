@@ -1,5 +1,5 @@
 import * as Duration from "effect/Duration"
-import * as Result from "effect/Result"
+import type * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as AiTool from "effect/ai/Tool"
 import * as Model from "./Model.ts"

@@ -121,7 +121,7 @@ const announcer = Effect.fnUntraced(function*(arrived: PubSub.PubSub<RunId>) {
   if (!listen) return (run: RunId): Effect.Effect<void> => Effect.asVoid(PubSub.publish(arrived, run))
   const listener = Effect.scoped(Effect.gen(function*() {
     const notices = yield* pg.listen(channel)
-    yield* Effect.forever(Effect.flatMap(Queue.take(notices), ({ payload }) => PubSub.publish(arrived, RunId.make(payload))))
+    return yield* Effect.forever(Effect.flatMap(Queue.take(notices), ({ payload }) => PubSub.publish(arrived, RunId.make(payload))))
   })).pipe(
     Effect.tapError((error) => Effect.logDebug(`Not listening for commands: ${error.message}`)),
     Effect.retry(Schedule.spaced("1 second"))

@@ -78,7 +78,7 @@ const provider = Model.Scripted.make((request) => {
     case "slow":
       return { text: "a long answer", pace: "20 millis", delay: "30 millis" }
     case "hang":
-      return { text: "a long answ", hang: true }
+      return { text: "a long answ", hang: true, delay: "100 millis" }
     case "flaky":
       return ++failures % 3 === 0 ? "at last" : { text: "at l", fail: busy, failAfter: 3 }
     case "locked":
@@ -169,7 +169,7 @@ for (const { layer: runtime, name } of runtimes(agents, provider)) {
       Effect.gen(function*() {
         const turns = yield* Effect.flip(Conductor.run(agent, "again"))
         assert.isTrue(turns._tag === "LimitExceeded" && turns.limit === "turns" && turns.value === 5)
-        const time = yield* Effect.flip(Conductor.run(agent, "hang", { limits: { timeMs: 100 } }))
+        const time = yield* Effect.flip(Conductor.run(agent, "hang", { limits: { timeMs: 300 } }))
         assert.isTrue(time._tag === "LimitExceeded" && time.limit === "time")
         const tool = yield* Effect.flip(Conductor.run(agent, "call waits echo", { limits: { timeMs: 150 } }))
         assert.isTrue(tool._tag === "LimitExceeded" && tool.limit === "time")

@@ -266,7 +266,8 @@ export class Backend {
     const jobs = this.current === undefined ? this.queue.splice(0) : [this.current, ...this.queue.splice(0)]
     this.current = undefined
     for (const job of jobs) job.onEnd(loss)
-    for (const session of [...this.sessions]) session.onLoss(loss)
+    // A session leaves the set when it hears of its loss.
+    for (const session of Array.from(this.sessions)) session.onLoss(loss)
     this.reply?.(undefined)
     this.reply = undefined
   }

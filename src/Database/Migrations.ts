@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as SqlClient from "effect/sql/SqlClient"
-import { SqlError } from "effect/sql/SqlError"
+import type { SqlError } from "effect/sql/SqlError"
 import * as SqlSchema from "effect/sql/SqlSchema"
 import { createHash } from "node:crypto"
 import * as fs from "node:fs"
@@ -61,7 +61,7 @@ export const ownFolder: string = fileURLToPath(new URL("../../sql/", import.meta
 export const load = (folder: string): Effect.Effect<ReadonlyArray<Migration>, MigrationFailed> =>
   Effect.try({
     try: () =>
-      fs.readdirSync(folder).filter((name) => name.endsWith(".sql")).sort().map((name) => {
+      fs.readdirSync(folder).filter((name) => name.endsWith(".sql")).toSorted().map((name) => {
         // Git may check files out with other line ends: that is no change.
         const sql = fs.readFileSync(path.join(folder, name), "utf8").replaceAll("\r\n", "\n")
         return { name, sql, checksum: createHash("sha256").update(sql).digest("hex") }

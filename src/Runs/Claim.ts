@@ -112,8 +112,6 @@ export const makeClaims = Effect.gen(function*() {
       Effect.provideContext(services),
       Effect.forkIn(scope)
     )
-    // A command that came before the handle was there to take it.
-    yield* readMail(journal)
   })
 
   /** Begins a run: durable and under way when this returns, whatever happens to the caller. */
@@ -146,6 +144,8 @@ export const makeClaims = Effect.gen(function*() {
       yield* Effect.provideContext(failRun(journal, new DefinitionChanged(changed)), services)
     } else {
       yield* launch(journal)
+      // A command that came before the handle was there to take it.
+      yield* readMail(journal)
     }
     return true
   })

@@ -140,7 +140,7 @@ for (const { name, layer: database } of emptyDatabases({ migrate: false })) {
           "002_b.sql": `INSERT INTO ${table} VALUES (1)`
         })
         const done = yield* Effect.forEach([1, 2, 3, 4, 5], () => Migrations.run(folder), { concurrency: "unbounded" })
-        assert.deepStrictEqual(done.flat().sort(), ["001_a.sql", "002_b.sql"])
+        assert.deepStrictEqual(done.flat().toSorted(), ["001_a.sql", "002_b.sql"])
         assert.deepStrictEqual(yield* sql`SELECT i FROM ${sql(table)}`, [{ i: 1 }])
       }))
 

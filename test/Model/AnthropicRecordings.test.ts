@@ -9,6 +9,7 @@ describe("Anthropic, recordings", () => {
   const recorded = recordings("anthropic")
 
   /** What a recorded body says, read without the adapter. */
+  /* oxlint-disable typescript/no-explicit-any -- recorded JSON, looked at by hand */
   const expected = (body: string) => {
     const message = body.startsWith("{") ? JSON.parse(body) : undefined
     const events: ReadonlyArray<Record<string, any>> = message !== undefined ? [] : body.split("\n").filter((line) => line.startsWith("data: ")).map((line) => JSON.parse(line.slice(6)))

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Option, Schema } from "effect"
 import * as Money from "../../src/Money.ts"
 import { bound, type Entry, inputBound, outputRate, price, type Request } from "../../src/Model.ts"
-import { ModelRef, Transcript, Usage } from "../../src/Run.ts"
+import { ModelRef, Transcript, type Usage } from "../../src/Run.ts"
 
 const entry = (more: Partial<Entry> = {}): Entry => ({
   ref: ModelRef.make("test:model"),
