@@ -91,8 +91,10 @@ const back = (text: string, at: number, most: number, is: (char: string) => bool
 /** The name right before a separator, quoted or not: `token`, `"api_key" `, `\"password\"`; empty where there is none. */
 const nameBefore = (text: string, separator: number): string => {
   let end = back(text, separator, 8, (char) => char === " " || char === "\t" || char === "\n")
-  if (text.charAt(end - 1) === "\"" || text.charAt(end - 1) === "'") end = back(text, end - 1, 8, (char) => char === "\\")
-  return text.slice(back(text, end, 80, (char) => nameCharacter.test(char)), end)
+  const quoted = text.charAt(end - 1) === "\"" || text.charAt(end - 1) === "'"
+  if (quoted) end = back(text, end - 1, 8, (char) => char === "\\")
+  // Only between quotes has a name words.
+  return text.slice(back(text, end, 80, (char) => nameCharacter.test(char) || (quoted && char === " ")), end)
 }
 
 const opening = /\\{0,8}["']/y

@@ -42,6 +42,8 @@ export const start = async (): Promise<Server> => {
     user: "postgres",
     password: "bench",
     persistent: false,
+    // Not what the environment happens to say.
+    initdbFlags: ["--encoding=UTF8", "--locale=C"],
     createPostgresUser: process.getuid?.() === 0,
     postgresFlags: [
       "-c", "fsync=on", "-c", "synchronous_commit=on", "-c", "listen_addresses=127.0.0.1", "-c", "max_wal_size=4GB",

