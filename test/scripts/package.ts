@@ -48,9 +48,12 @@ try {
   const stray = packed.files.filter(({ path: file }) => !/^(dist|sql|src\/plugins\/demo\/dealers\.csv|README\.md|LICENSE|package\.json)/.test(file))
   if (stray.length > 0) throw new Error(`the package holds what it should not: ${stray.map((file) => file.path).join(", ")}`)
   fs.writeFileSync(path.join(folder, "package.json"), JSON.stringify({ name: "user", private: true, type: "module" }))
-  run("npm", ["install", "--no-audit", "--no-fund", path.join(folder, packed.filename)], folder)
+  // The types of Node are the user's own, as in any program for Node.
+  const { devDependencies } = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8")) as { devDependencies: Record<string, string> }
+  const types = `@types/node@${devDependencies["@types/node"]}`
+  run("npm", ["install", "--no-audit", "--no-fund", path.join(folder, packed.filename), types], folder)
   fs.writeFileSync(path.join(folder, "program.ts"), program)
-  const options = { module: "nodenext", target: "es2024", strict: true, exactOptionalPropertyTypes: true, types: [], outDir: "out", skipLibCheck: false }
+  const options = { module: "nodenext", target: "es2024", strict: true, exactOptionalPropertyTypes: true, types: ["node"], outDir: "out", skipLibCheck: false }
   fs.writeFileSync(path.join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions: options, files: ["program.ts"] }))
   run(path.join(root, "node_modules/.bin/tsc"), ["-p", folder], folder)
   run(process.execPath, ["out/program.js"], folder)
