@@ -323,7 +323,6 @@ describe("Runs after a restart", () => {
 
 describe("Runs under trouble", () => {
   const model = scripted(provider)
-  const local = Run.OrgId.make("local")
 
   for (const { layer: runtime, name } of runtimes(agents, provider)) {
     layer(runtime, { excludeTestServices: true })(`(${name})`, (it) => {
@@ -393,14 +392,25 @@ describe("Runs under trouble", () => {
           assert.strictEqual(failures, name === "memory" ? 0 : 1)
         }))
 
-      it.effect("waits for a run that goes on after it was parked, and refuses a session's name that cannot be kept", () =>
+      it.effect("waits for a run that goes on after it was parked", () =>
+        Effect.gen(function*() {
+          const log = yield* RunLog.RunLog
+          const run = makeRun({ agent: "elsewhere" })
+          yield* log.append(run.append(run.started(), ...run.turn(), { _tag: "RunParked", v: 1, reason: "shutdown" }))
+          yield* log.append(run.append({ _tag: "RunClaimed", v: 1, runner: Run.RunnerId.make("another") }))
+          const waiter = yield* Effect.forkChild(Conductor.result(run.run))
+          yield* Effect.sleep("50 millis")
+          yield* log.append(run.append(...run.turn({ text: "At last." }), run.completed()))
+          assert.strictEqual((yield* Fiber.join(waiter)).text, "At last.")
+        }))
+
+      it.effect("keeps the name of a session as far as it can be stored, and refuses one that cannot be a name", () =>
         Effect.gen(function*() {
           for (const session of ["", "x".repeat(300)]) {
             assert.strictEqual((yield* Effect.flip(Conductor.start(agent, "hello", { session })))._tag, "InvalidInput")
           }
-          assert.strictEqual(yield* outcome("hello", { session: `nul \u0000 ${name}` }), "you said hello")
-          const { run } = yield* Conductor.run(agent, "hello")
-          assert.strictEqual((yield* (yield* Conductor).state(run)).org, local)
+          const { session } = yield* Conductor.run(agent, "hello", { session: `nul \u0000 ${name}` })
+          assert.strictEqual(session, `nul \uFFFD ${name}`)
         }))
     })
   }

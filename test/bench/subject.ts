@@ -2,10 +2,10 @@
  * What is measured: an agent of ten steps, each a turn of the model that asks for one tool, and then its answer; and
  * beside it the same work written by hand.
  */
-import { type Duration, Effect, Layer, Option, Schema, Stream } from "effect"
-import { Agent, Conductor, Model, Plugin, Run, Tool } from "../../src/index.ts"
-import { usd } from "../../src/Money.ts"
+import { type Duration, Effect, Option, Schema, Stream } from "effect"
+import { Agent, Conductor, Model, Plugin, type Run, Tool } from "../../src/index.ts"
 import * as RunLog from "../../src/RunLog.ts"
+import { models } from "../../src/testing.ts"
 
 /** Turns that ask for a tool; one more answers. */
 export const steps = 10
@@ -52,26 +52,8 @@ const script = (delay: Duration.Input | undefined) => {
 /** The scripted model: it answers at once, or after a delay. */
 export const providerOf = (delay?: Duration.Input): Model.Provider => Model.Scripted.make(script(delay))
 
-const models = (delay: Duration.Input | undefined) =>
-  Model.Models.layerOf({ scripted: providerOf(delay) }).pipe(
-    Layer.provideMerge(Model.Catalog.layerOf([{
-      ref: Run.ModelRef.make("scripted:bench"),
-      prices: { input: usd("1"), output: usd("2"), cacheRead: usd("0.1"), cacheWrite: usd("1.25"), cacheWriteHour: usd("2") },
-      context: 100_000,
-      maxOutput: 10_000,
-      tiers: [],
-      tools: true,
-      vision: false,
-      structuredOutput: true,
-      thinking: "none",
-      efforts: [],
-      forcedToolUse: false,
-      returnsReasoning: false
-    }]))
-  )
-
 /** What every runtime is built with. */
-export const optionsOf = (delay?: Duration.Input) => ({ agents: [agent], models: models(delay) }) as const
+export const optionsOf = (delay?: Duration.Input) => ({ agents: [agent], models: models(providerOf(delay)) }) as const
 
 /** Performs so many runs, so many at the same time. */
 export const conductorRuns = (runs: number, concurrency: number) =>
