@@ -2,12 +2,15 @@ import * as Duration from "effect/Duration"
 import type * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as AiTool from "effect/ai/Tool"
+import { keep, type Policy } from "./Agent/Upgrade.ts"
 import * as Model from "./Model.ts"
 import * as Money from "./Money.ts"
 import type * as Plugin from "./Plugin.ts"
 import { AgentName, type ForbiddenModel, Limits, type ModelRef, type UnknownModel } from "./Run.ts"
 
-export { type Definition, register, type Registered, type RegisteredTool, RegistrationFailed } from "./Agent/Registered.ts"
+export { adopt, type Change, keep, type Policy, refuse, type Stored, type Upgrade } from "./Agent/Upgrade.ts"
+export { asStored, decodeStored, misfit } from "./Agent/Upgrade.ts"
+export { type Definition, register, type Registered, type RegisteredApproval, type RegisteredTool, RegistrationFailed } from "./Agent/Registered.ts"
 
 /** What a run of an agent may use up at most; what is left out has the default. */
 export interface LimitOptions {
@@ -17,8 +20,16 @@ export interface LimitOptions {
   readonly attempts?: number
   /** Dollars of a run, such as `"0.50 USD"`; no limit by default. */
   readonly cost?: string
-  /** From start to end; 10 minutes by default. */
+  /** From start to end, without the time in which it was parked or nobody performed it; 10 minutes by default. */
   readonly time?: Duration.Input
+  /** One turn of the model, with all its attempts; no limit but `time` by default. */
+  readonly turnTime?: Duration.Input
+  /** Until an attempt says something; no limit by default. */
+  readonly firstToken?: Duration.Input
+  /** Between two pieces of an answer; by default only the connection's silence is limited, to 60 seconds. */
+  readonly streamIdle?: Duration.Input
+  /** One execution of a tool, where the tool's own limit is not shorter. */
+  readonly toolTime?: Duration.Input
   /** Tool calls of one turn at the same time; 8 by default. */
   readonly toolConcurrency?: number
   /** Output tokens of one answer; 8,192 by default. */
@@ -43,6 +54,12 @@ export interface Options<
   /** What the agent answers; text by default. With a schema the model answers in JSON of it. */
   readonly output?: Output
   readonly limits?: LimitOptions
+  /**
+   * What becomes of unfinished runs when the agent has changed: {@link keep} (the default) goes on with the stored definition
+   * and today's handlers where they still fit it, {@link adopt} with today's, {@link refuse} fails them; or a function of the
+   * change that says which.
+   */
+  readonly upgrade?: Policy
 }
 
 /**
@@ -63,6 +80,7 @@ export interface Agent<
   readonly prompt: ((input: In) => string) | undefined
   readonly output: Schema.ConstraintCodec<Out, unknown> | undefined
   readonly limits: Limits
+  readonly upgrade: Policy
 }
 
 /** Any agent. */
@@ -88,7 +106,11 @@ const limits = (options: LimitOptions | undefined): Limits =>
     cost: options?.cost === undefined ? null : Money.usd(options.cost),
     timeMs: Duration.toMillis(options?.time ?? "10 minutes"),
     toolConcurrency: options?.toolConcurrency ?? 8,
-    outputTokens: options?.outputTokens ?? 8_192
+    outputTokens: options?.outputTokens ?? 8_192,
+    ...(options?.turnTime === undefined ? {} : { turnMs: Duration.toMillis(options.turnTime) }),
+    ...(options?.firstToken === undefined ? {} : { firstTokenMs: Duration.toMillis(options.firstToken) }),
+    ...(options?.streamIdle === undefined ? {} : { idleMs: Duration.toMillis(options.streamIdle) }),
+    ...(options?.toolTime === undefined ? {} : { toolMs: Duration.toMillis(options.toolTime) })
   })
 
 /** Defines an agent. Throws where the definition itself is malformed (a name with spaces, a negative limit). */
@@ -105,5 +127,6 @@ export const make = <
   input: (options.input ?? Schema.String) as Schema.ConstraintCodec<Input["Type"], unknown>,
   prompt: options.prompt,
   output: options.output,
-  limits: limits(options.limits)
+  limits: limits(options.limits),
+  upgrade: options.upgrade ?? keep
 })

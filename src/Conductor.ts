@@ -1,27 +1,31 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import type * as Config from "effect/Config"
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Agent from "./Agent.ts"
+import * as Approval from "./Approval.ts"
 import * as AuditLog from "./AuditLog.ts"
 import * as Budget from "./Budget.ts"
 import * as Database from "./Database.ts"
 import * as Inbox from "./Inbox.ts"
 import * as Model from "./Model.ts"
 import type * as Money from "./Money.ts"
+import { type Commands, type Decision, makeCommands, type Resolution, type SendOptions } from "./Conductor/Commands.ts"
 import { CurrentOrg, CurrentPrincipal } from "./Org.ts"
 import {
-  answerOf, Cancelled, type ForbiddenModel, type InboxId, type Limits, type Logged, type ModelRef, type RunConflict,
-  type RunError, type RunId, type RunNotFound, type RunState, RunWaiting, type SessionId, type StorageFailed, type UnknownModel,
+  answerOf, Cancelled, type ForbiddenModel, type Limits, type Logged, type ModelRef, type RunError, type RunId, type RunNotFound, type RunState, RunWaiting, type SessionId, type StorageFailed, type UnknownModel,
   type Usage
 } from "./Run.ts"
 import * as RunLog from "./RunLog.ts"
 import { Registry, Runs, type StartError } from "./Runs.ts"
 import * as Tool from "./Tool.ts"
+
+export type { Decision, Pending, Resolution, SendOptions } from "./Conductor/Commands.ts"
 
 /** What a finished run has to say. */
 export interface RunResult<Out> {
@@ -60,6 +64,7 @@ type Output<A extends Agent.Any> = A extends Agent.Agent<infer _In, infer Out, i
 /** The services that the runtime itself brings; handlers of agents may use them. */
 export type Provided =
   | Conductor
+  | Approval.Approval
   | AuditLog.AuditLog
   | Budget.Budget
   | Inbox.Inbox
@@ -113,6 +118,7 @@ const facts = (agents: Agents): AuditLog.Lookup => {
 
 const projections = (agents: Agents): ReadonlyArray<RunLog.Projection> => [
   Inbox.projection,
+  Approval.projection,
   Budget.projection,
   AuditLog.projectionOf(facts(agents))
 ]
@@ -138,8 +144,12 @@ export class Conductor extends Context.Service<Conductor, {
   readonly start: (agent: Agent.Any | string, input: unknown, options?: RunOptions) => Effect.Effect<RunId, StartError>
   readonly result: (run: RunId) => Effect.Effect<RunResult<unknown>, RunError>
   readonly watch: (run: RunId, after?: number) => Stream.Stream<Watched, RunNotFound | StorageFailed>
-  readonly send: (run: RunId, text: string, dedupe?: string) => Effect.Effect<InboxId, RunNotFound | RunConflict | StorageFailed>
-  readonly cancel: (run: RunId, reason?: string) => Effect.Effect<void, RunNotFound | RunConflict | StorageFailed>
+  readonly send: Commands["send"]
+  readonly cancel: Commands["cancel"]
+  readonly approvals: Commands["approvals"]
+  readonly decide: Commands["decide"]
+  readonly resolve: Commands["resolve"]
+  readonly drain: Runs["Service"]["drain"]
   readonly retry: Runs["Service"]["retry"]
   /** Goes on with an unfinished run that nobody performs, as soon as its last owner's lease has ended. */
   readonly attend: Runs["Service"]["attend"]
@@ -152,7 +162,7 @@ export class Conductor extends Context.Service<Conductor, {
   static readonly layerRuntime = Layer.effect(Conductor, Effect.gen(function*() {
     const runs = yield* Runs
     const log = yield* RunLog.RunLog
-    const inbox = yield* Inbox.Inbox
+    const commands = yield* makeCommands
     const registered = yield* Registry
 
     const start = Effect.fn("Conductor.start")(function*(agent: Agent.Any | string, input: unknown, options?: RunOptions) {
@@ -191,23 +201,14 @@ export class Conductor extends Context.Service<Conductor, {
       }
     })
 
-    const command = Effect.fnUntraced(function*(run: RunId, command: Inbox.Command, dedupe?: string) {
-      const by = yield* CurrentPrincipal
-      const id = yield* inbox.send(dedupe === undefined ? { run, command, by } : { run, command, by, dedupe })
-      yield* runs.attend(run)
-      return id
-    })
-
     return Conductor.of({
       start,
       result,
       watch: log.watch,
-      send: Effect.fn("Conductor.send")((run, text, dedupe) => command(run, { _tag: "Message", text }, dedupe)),
-      cancel: Effect.fn("Conductor.cancel")((run, reason) =>
-        Effect.asVoid(command(run, { _tag: "Cancel", reason: reason ?? null }, "cancel"))
-      ),
+      ...commands,
       retry: runs.retry,
       attend: runs.attend,
+      drain: runs.drain,
       find: log.find,
       list: log.list,
       state: log.state,
@@ -232,7 +233,7 @@ export class Conductor extends Context.Service<Conductor, {
   /** In process memory: nothing outlives the layer. The same rules, fences, budgets and audit as on a database. */
   static readonly layerMemory = <const A extends Agents, E = Model.CatalogInvalid | Config.ConfigError>(options: Options<A, E>) =>
     runtime(options.agents).pipe(
-      Layer.provideMerge(Layer.mergeAll(Inbox.Inbox.layerMemory, Budget.Budget.layerMemory, AuditLog.AuditLog.layerMemory)),
+      Layer.provideMerge(Layer.mergeAll(Inbox.Inbox.layerMemory, Approval.Approval.layerMemory, Budget.Budget.layerMemory, AuditLog.AuditLog.layerMemory)),
       Layer.provideMerge(RunLog.RunLog.layerMemory(gates, projections(options.agents))),
       Layer.provideMerge(options.models ?? (models as Layer.Layer<Model.Models | Model.Catalog, E>)), // `E` is its default where `models` is absent
       Layer.provideMerge(SecureRandom.layerWebCrypto)
@@ -293,9 +294,33 @@ export class Conductor extends Context.Service<Conductor, {
     return Effect.flatMap(Conductor, (conductor) => conductor.result(run))
   }
 
-  /** Says something to a run that is under way; it is heard before the next turn. Done when that is durable. */
-  static send(run: RunId, text: string, dedupe?: string) {
-    return Effect.flatMap(Conductor, (conductor) => conductor.send(run, text, dedupe))
+  /**
+   * Says something to a run that is under way; done when that is durable. By its mode it is heard before the next turn
+   * (`steer`, the default), once the model has nothing more to do (`queue`), at once, breaking off what is under way
+   * (`interrupt`), or is not wanted where the run is not parked (`reject`).
+   */
+  static send(run: RunId, text: string, options?: SendOptions) {
+    return Effect.flatMap(Conductor, (conductor) => conductor.send(run, text, options))
+  }
+
+  /** The requests for approval of the current organisation that wait for a decision, oldest first. */
+  static approvals(options?: { readonly limit?: number }) {
+    return Effect.flatMap(Conductor, (conductor) => conductor.approvals(options))
+  }
+
+  /** Decides about a tool call that waits for approval. Done when the decision is durable; the run then goes on. */
+  static decide(approval: string, decision: Decision) {
+    return Effect.flatMap(Conductor, (conductor) => conductor.decide(approval, decision))
+  }
+
+  /** Says what became of a tool call whose outcome nobody knows. Done when that is durable; the run then goes on. */
+  static resolve(run: RunId, call: string, resolution: Resolution) {
+    return Effect.flatMap(Conductor, (conductor) => conductor.resolve(run, call, resolution))
+  }
+
+  /** Starts no more runs here, gives those under way some time, and parks the others for the next process. */
+  static drain(within: Duration.Input) {
+    return Effect.flatMap(Conductor, (conductor) => conductor.drain(within))
   }
 
   /** Cancels a run. Done when the command is durable; the run's end is seen by {@link Conductor.watch} or `result`. */
@@ -312,7 +337,7 @@ const runtime = <const A extends Agents>(agents: A) =>
 
 const durable = <const A extends Agents, E, E2>(options: Options<A, E>, database: Database.DatabaseLayer<E2>) =>
   runtime(options.agents).pipe(
-    Layer.provideMerge(Layer.mergeAll(Inbox.Inbox.layer, Budget.Budget.layer, AuditLog.AuditLog.layer)),
+    Layer.provideMerge(Layer.mergeAll(Inbox.Inbox.layer, Approval.Approval.layer, Budget.Budget.layer, AuditLog.AuditLog.layer)),
     Layer.provideMerge(RunLog.RunLog.layerSql(gates, projections(options.agents))),
     Layer.provideMerge(options.models ?? (models as Layer.Layer<Model.Models | Model.Catalog, E>)), // `E` is its default where `models` is absent
     Layer.provideMerge(database),

@@ -11,13 +11,30 @@ import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { answered, Database, problemOf } from "./Database.ts"
-import { clean, InboxId, isOver, maxText, RunConflict, RunId, RunNotFound, StorageFailed } from "./Run.ts"
+import { ApprovalId, clean, InboxId, isOver, maxText, RunConflict, RunId, RunNotFound, SteerMode, StorageFailed } from "./Run.ts"
 import { type Append, CommandsWaiting, FlushPatience, type Gate, type Projection, Store, Tables } from "./RunLog.ts"
 
 /** What somebody wants of a run. */
 export const Command = Schema.TaggedUnion({
-  /** Say something to the agent; it is heard before the next turn. */
-  Message: { text: Schema.String },
+  /** Say something to the agent; it is heard before the next turn, unless its mode says otherwise. */
+  Message: { text: Schema.String, mode: Schema.optionalKey(SteerMode) },
+  /** Decide about a tool call that waits for approval. */
+  Decision: {
+    approval: ApprovalId,
+    digest: Schema.String,
+    decision: Schema.Literals(["approved", "denied"]),
+    /** JSON text of other parameters than the model's. */
+    parameters: Schema.NullOr(Schema.String),
+    comment: Schema.NullOr(Schema.String)
+  },
+  /** Say what became of a tool call whose outcome nobody knows. */
+  Resolve: {
+    call: Schema.String,
+    resolution: Schema.Literals(["happened", "did-not-happen", "run-again"]),
+    /** JSON text of its result, or a sentence for the model. */
+    result: Schema.NullOr(Schema.String),
+    comment: Schema.NullOr(Schema.String)
+  },
   Cancel: { reason: Schema.NullOr(Schema.String) }
 })
 export type Command = typeof Command.Type
@@ -40,9 +57,15 @@ export interface Letter {
   readonly dedupe?: string
 }
 
+const cleaned = (text: string | null): string | null => text === null ? null : clean(text)
+
 /** The command as it can be stored; a message that says nothing, or too much, is refused. */
 const checked = ({ command, run }: Letter): Effect.Effect<Command, RunConflict> => {
-  if (command._tag === "Cancel") return Effect.succeed({ ...command, reason: command.reason === null ? null : clean(command.reason) })
+  if (command._tag === "Cancel") return Effect.succeed({ ...command, reason: cleaned(command.reason) })
+  if (command._tag === "Decision") {
+    return Effect.succeed({ ...command, parameters: cleaned(command.parameters), comment: cleaned(command.comment) })
+  }
+  if (command._tag === "Resolve") return Effect.succeed({ ...command, result: cleaned(command.result), comment: cleaned(command.comment) })
   const problem = command.text.trim() === ""
     ? "an empty message says nothing to it."
     : command.text.length > maxText
@@ -51,7 +74,7 @@ const checked = ({ command, run }: Letter): Effect.Effect<Command, RunConflict> 
   return problem === undefined ? Effect.succeed({ ...command, text: clean(command.text) }) : Effect.fail(new RunConflict({ run, problem }))
 }
 
-const kindOf = (command: Command) => command._tag === "Message" ? "message" : "cancel"
+const kindOf = (command: Command) => command._tag.toLowerCase()
 
 const over = (run: RunId, status: string) =>
   new RunConflict({ run, problem: `it is ${status}, so it takes no commands; start another run in its session.` })
@@ -134,8 +157,11 @@ const announcer = Effect.fnUntraced(function*(arrived: PubSub.PubSub<RunId>) {
 
 /** The commands for runs: durable, in order, each consumed once. */
 export class Inbox extends Context.Service<Inbox, {
-  /** Accepts a command: when this returns, it is durable. */
-  readonly send: (letter: Letter) => Effect.Effect<InboxId, RunNotFound | RunConflict | StorageFailed>
+  /** Accepts a command: when this returns, it is durable. `isFirst` is false where an earlier one of the same key stands for it. */
+  readonly send: (letter: Letter) => Effect.Effect<
+    { readonly id: InboxId; readonly isFirst: boolean },
+    RunNotFound | RunConflict | StorageFailed
+  >
   /** The commands of a run that nobody has consumed, oldest first. */
   readonly waiting: (run: RunId) => Effect.Effect<ReadonlyArray<Waiting>, StorageFailed>
   /** The runs with commands that nobody has consumed. */
@@ -177,7 +203,7 @@ export class Inbox extends Context.Service<Inbox, {
           : over(letter.run, run.value.status)
       }
       yield* announce(letter.run)
-      return row.id
+      return { id: row.id, isFirst: row.id === id }
     })
 
     const waiting = (run: RunId) =>
@@ -216,10 +242,10 @@ export class Inbox extends Context.Service<Inbox, {
         const id = InboxId.make(yield* random.uuidV7())
         const dedupe = letter.dedupe ?? id
         const known = letters.find(letter.run, dedupe)
-        if (known !== undefined) return known.waiting.id
+        if (known !== undefined) return { id: known.waiting.id, isFirst: false }
         letters.put({ id, run: letter.run, command, by: clean(letter.by) }, dedupe)
         yield* PubSub.publish(arrived, letter.run)
-        return id
+        return { id, isFirst: true }
       }),
       waiting: (run) => Effect.sync(() => letters.waiting(run)),
       addressed: Effect.sync(letters.addressed),

@@ -12,6 +12,7 @@ import { layerMemory } from "./RunLog/Memory.ts"
 import { layerSql } from "./RunLog/Sql.ts"
 import { type RunFilter, type RunRow, Store } from "./RunLog/Store.ts"
 import { Tables } from "./RunLog/Tables.ts"
+import type { Transaction } from "./RunLog/Transaction.ts"
 import { makeWriter, type Pending } from "./RunLog/Writer.ts"
 
 export * from "./RunLog/Append.ts"
@@ -20,6 +21,7 @@ export { LeaseRenewal, LeaseTime } from "./RunLog/Lease.ts"
 export { FlushPatience } from "./RunLog/Sql.ts"
 export { type RunFilter, type RunRow, Store } from "./RunLog/Store.ts"
 export { Tables } from "./RunLog/Tables.ts"
+export type { Transaction } from "./RunLog/Transaction.ts"
 export type { Pending } from "./RunLog/Writer.ts"
 
 /** Events read from the store at a time. */
@@ -37,6 +39,8 @@ export class RunLog extends Context.Service<RunLog, {
   readonly submit: (append: Append) => Pending
   /** Appends events and waits until they are durable; the append as it was written. */
   readonly append: (append: Append) => Effect.Effect<Append, AppendError>
+  /** SQL that commits together with events of a run; nothing where the log is in memory. */
+  readonly transaction: Transaction | undefined
   /** All events of a run after a sequence number, in order. */
   readonly read: (run: RunId, after?: number) => Stream.Stream<Logged, StorageFailed>
   /** The run, folded. */
@@ -129,8 +133,16 @@ export class RunLog extends Context.Service<RunLog, {
         }))
       }))
 
+    const heard = ({ perform, sql }: Transaction): Transaction => ({
+      sql,
+      perform: (effect, appendOf) =>
+        Effect.tap(perform(effect, appendOf), (append) =>
+          Effect.sync(() => hub.publish(append.run, { _tag: "Events", events: append.steps.map((step) => step.logged) })))
+    })
+
     return RunLog.of({
       submit,
+      transaction: store.transaction === undefined ? undefined : heard(store.transaction),
       append: (append) => Effect.suspend(() => Deferred.await(submit(append))),
       read,
       state,

@@ -1,23 +1,29 @@
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as SecureRandom from "effect/crypto/SecureRandom"
-import type * as Agent from "./Agent.ts"
+import * as Agent from "./Agent.ts"
 import {
   type AgentNotRegistered, clean, type Fenced, InvalidInput, isOver, type Limits, maxText, type ModelRef, type OrgId, RunConflict, RunId,
-  type RunNotFound, type RunState, SessionId, type StorageFailed
+  type RunNotFound, type RunState, SessionId, type ShuttingDown, type StorageFailed
 } from "./Run.ts"
 import { RunLog, Store } from "./RunLog.ts"
-import { makeClaims, storage } from "./Runs/Claim.ts"
+import { type Drained, makeClaims, storage } from "./Runs/Claim.ts"
 import { Registry } from "./Runs/Registry.ts"
 import { keepUp } from "./Runs/Upkeep.ts"
 
 export { Registry } from "./Runs/Registry.ts"
 export { TakesOver } from "./Runs/Upkeep.ts"
+
+export type { Drained } from "./Runs/Claim.ts"
+
+/** How long runs under way may go on when the runtime's layer closes, before they are parked; not at all by default. */
+export const DrainTime = Context.Reference<Duration.Duration>("conductor-ai/Runs/DrainTime", { defaultValue: () => Duration.zero })
 
 /** The longest name of a session, in characters. */
 const maxSession = 200
@@ -40,7 +46,7 @@ export interface Start {
 }
 
 /** Why a run could not be started. */
-export type StartError = AgentNotRegistered | InvalidInput | RunConflict | StorageFailed | Fenced
+export type StartError = AgentNotRegistered | InvalidInput | RunConflict | ShuttingDown | StorageFailed | Fenced
 
 /** Starts runs, performs those that this process owns, and takes over those that nobody performs. */
 export class Runs extends Context.Service<Runs, {
@@ -55,6 +61,8 @@ export class Runs extends Context.Service<Runs, {
   >
   /** Takes a run over if it needs somebody and its agent is registered here. */
   readonly attend: (run: RunId) => Effect.Effect<void, StorageFailed>
+  /** Starts no more runs, gives those under way some time, and parks the others; which runs became what. */
+  readonly drain: (within: Duration.Input) => Effect.Effect<Drained>
 }>()("conductor-ai/Runs") {
   static readonly layer = Layer.effect(Runs, Effect.gen(function*() {
     const log = yield* RunLog
@@ -63,7 +71,12 @@ export class Runs extends Context.Service<Runs, {
     const random = yield* SecureRandom.SecureRandom
     const claims = yield* makeClaims
 
-    for (const { agent, definition } of registry.values()) {
+    for (const { agent, definition, tools } of registry.values()) {
+      const tool = [...tools.values()].find(({ effect }) => effect === "transactional")
+      if (tool !== undefined && store.transaction === undefined) {
+        const problem = `its tool "${tool.name}" is transactional and there is no database in memory; use Conductor.layerEmbedded or layerPostgres.`
+        return yield* new Agent.RegistrationFailed({ agent: agent.name, problem })
+      }
       yield* store.define(definition.hash, agent.name, definition.text)
     }
 
@@ -96,7 +109,8 @@ export class Runs extends Context.Service<Runs, {
     /** Waits for the log to say that a run is over or parked, from the state that it has now. */
     const followed = Effect.fnUntraced(function*(run: RunId) {
       let state = yield* log.state(run)
-      while (!isOver(state.status) && state.status !== "parked") {
+      // A run that was parked because its process ended goes on in another.
+      while (!isOver(state.status) && (state.status !== "parked" || state.parked === "shutdown")) {
         yield* log.watch(run, state.seq).pipe(
           Stream.takeUntil((item) => "event" in item && item.event._tag === "RunParked"),
           Stream.runDrain
@@ -131,7 +145,12 @@ export class Runs extends Context.Service<Runs, {
     })
 
     const attend = yield* keepUp(claims)
-    return Runs.of({ start, settled, retry, attend })
+    const drain = Effect.fn("Runs.drain")((within: Duration.Input) => claims.drain(Duration.fromInputUnsafe(within)))
+    const drainTime = yield* DrainTime
+    yield* Effect.addFinalizer(() =>
+      Effect.flatMap(drain(drainTime), ({ parked }) =>
+        parked.length === 0 ? Effect.void : Effect.logInfo(`Parked for the next process: ${parked.join(", ")}`)))
+    return Runs.of({ start, settled, retry, attend, drain })
   }))
 }
 

@@ -3,11 +3,14 @@
  * {@link Model}, {@link Plugin} and {@link Tool}.
  */
 export * as Agent from "./Agent.ts"
-export { Conductor, type Provided, type RunOptions, type RunResult, type Watched } from "./Conductor.ts"
+export {
+  Conductor, type Decision, type Pending, type Provided, type Resolution, type RunOptions, type RunResult, type SendOptions, type Watched
+} from "./Conductor.ts"
 export * as Model from "./Model.ts"
 export * as Plugin from "./Plugin.ts"
 export * as Tool from "./Tool.ts"
 
+export * as Approval from "./Approval.ts"
 export { AuditLog } from "./AuditLog.ts"
 export { Budget } from "./Budget.ts"
 export { asOrg } from "./Database.ts"

@@ -21,8 +21,8 @@ for (const { layer: store, name } of stores) {
         const inbox = yield* Inbox
         const log = yield* RunLog
         const run = yield* begin
-        const first = yield* inbox.send({ run: run.run, command: hello, by: "ann" })
-        const second = yield* inbox.send({ run: run.run, command: { _tag: "Cancel", reason: "enough" }, by: "bob" })
+        const { id: first } = yield* inbox.send({ run: run.run, command: hello, by: "ann" })
+        const { id: second } = yield* inbox.send({ run: run.run, command: { _tag: "Cancel", reason: "enough" }, by: "bob" })
         assert.deepStrictEqual(yield* inbox.waiting(run.run), [
           { id: first, run: run.run, command: hello, by: "ann" },
           { id: second, run: run.run, command: { _tag: "Cancel", reason: "enough" }, by: "bob" }
@@ -37,8 +37,9 @@ for (const { layer: store, name } of stores) {
       Effect.gen(function*() {
         const inbox = yield* Inbox
         const run = yield* begin
-        const ids = yield* Effect.forEach([1, 2, 3], () => inbox.send({ run: run.run, command: hello, by: "ann", dedupe: "one" }), { concurrency: 3 })
-        assert.strictEqual(new Set(ids).size, 1)
+        const sent = yield* Effect.forEach([1, 2, 3], () => inbox.send({ run: run.run, command: hello, by: "ann", dedupe: "one" }), { concurrency: 3 })
+        assert.strictEqual(new Set(sent.map(({ id }) => id)).size, 1)
+        assert.strictEqual(sent.filter(({ isFirst }) => isFirst).length, 1)
         assert.strictEqual((yield* inbox.waiting(run.run)).length, 1)
       }))
 
@@ -47,9 +48,9 @@ for (const { layer: store, name } of stores) {
         const inbox = yield* Inbox
         const log = yield* RunLog
         const run = yield* begin
-        const id = yield* inbox.send({ run: run.run, command: hello, by: "ann", dedupe: "one" })
+        const { id } = yield* inbox.send({ run: run.run, command: hello, by: "ann", dedupe: "one" })
         yield* log.append({ ...run.append(run.message("Hello?")), consumes: [{ id, seq: 2 }] })
-        assert.strictEqual(yield* inbox.send({ run: run.run, command: hello, by: "ann", dedupe: "one" }), id)
+        assert.deepStrictEqual(yield* inbox.send({ run: run.run, command: hello, by: "ann", dedupe: "one" }), { id, isFirst: false })
         assert.deepStrictEqual(yield* inbox.waiting(run.run), [])
         assert.notInclude(yield* inbox.addressed, run.run)
       }))
@@ -60,7 +61,7 @@ for (const { layer: store, name } of stores) {
         const log = yield* RunLog
         const run = yield* begin
         yield* log.append(run.append(...run.turn()))
-        const id = yield* inbox.send({ run: run.run, command: hello, by: "ann" })
+        const { id } = yield* inbox.send({ run: run.run, command: hello, by: "ann" })
         const before = run.state()?.seq ?? 0
         const end = run.append(run.completed())
         assert.strictEqual((yield* Effect.flip(log.append(end)))._tag, "CommandsWaiting")

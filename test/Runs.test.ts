@@ -170,9 +170,9 @@ for (const { layer: runtime, name } of runtimes(agents, provider)) {
         const turns = yield* Effect.flip(Conductor.run(agent, "again"))
         assert.isTrue(turns._tag === "LimitExceeded" && turns.limit === "turns" && turns.value === 5)
         const time = yield* Effect.flip(Conductor.run(agent, "hang", { limits: { timeMs: 300 } }))
-        assert.isTrue(time._tag === "LimitExceeded" && time.limit === "time")
+        assert.isTrue(time._tag === "RunTimedOut" && time.limitMs === 300)
         const tool = yield* Effect.flip(Conductor.run(agent, "call waits echo", { limits: { timeMs: 150 } }))
-        assert.isTrue(tool._tag === "LimitExceeded" && tool.limit === "time")
+        assert.strictEqual(tool._tag, "RunTimedOut")
         const cost = yield* Effect.flip(Conductor.run(agent, "hello", { limits: { cost: Money.usd("0.000001") } }))
         assert.isTrue(cost._tag === "BudgetExceeded" && cost.scope.startsWith("run:"))
         const free = yield* Effect.flip(
@@ -246,8 +246,8 @@ for (const { layer: runtime, name } of runtimes(agents, provider)) {
       Effect.gen(function*() {
         const run = yield* Conductor.start(agent, "slow")
         yield* until(run, "TurnStarted")
-        yield* Conductor.send(run, "recall", "once")
-        yield* Conductor.send(run, "recall", "once")
+        yield* Conductor.send(run, "recall", { dedupe: "once" })
+        yield* Conductor.send(run, "recall", { dedupe: "once" })
         const result = yield* Conductor.result(run)
         assert.strictEqual(result.text, "slow | recall")
         assert.strictEqual((yield* tags(run)).filter((tag) => tag === "MessageReceived").length, 1)
@@ -293,7 +293,7 @@ for (const { layer: runtime, name } of runtimes(agents, provider)) {
 }
 
 describe("Runs after a restart", () => {
-  it.live("goes on where the log ends: pure tools run again, unsafe ones are doubted and the run is parked", () =>
+  it.live("is left openly in doubt by a process that ends in the middle of an unsafe tool, and stays so in the next", () =>
     Effect.gen(function*() {
       const dir = yield* freshDirectory
       const started = yield* Deferred.make<Run.RunId>()
@@ -315,8 +315,9 @@ describe("Runs after a restart", () => {
         assert.strictEqual(seen.status, "parked")
         const log = yield* RunLog.RunLog
         const events = yield* Stream.runCollect(log.read(run))
-        assert.deepStrictEqual(events.map((logged) => logged.event._tag).slice(-3), ["RunClaimed", "ToolUnknown", "RunParked"])
-        assert.strictEqual(events.at(-1)?.epoch, 2)
+        assert.deepStrictEqual(events.map((logged) => logged.event._tag).slice(-2), ["ToolUnknown", "RunParked"])
+        yield* Conductor.resolve(run, "call_1_1", { resolution: "happened", result: "3", comment: "seen" })
+        assert.strictEqual((yield* Conductor.result(run)).text, "✓ 3\n✓ {\"n\":1}")
       }).pipe(Effect.provide(runtime))
     }), 60_000)
 })

@@ -10,7 +10,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["Money", "Run"],
   ["Database", "Model", "Tool"],
   ["RunLog", "Tools"],
-  ["AuditLog", "Budget", "Inbox", "Org"],
+  ["Approval", "AuditLog", "Budget", "Inbox", "Org"],
   ["Plugin", "Agent"],
   ["Runs"],
   ["Conductor"],

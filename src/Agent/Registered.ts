@@ -1,13 +1,15 @@
 import { createHash } from "node:crypto"
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as AiTool from "effect/ai/Tool"
+import * as SqlClient from "effect/sql/SqlClient"
 import type * as Agent from "../Agent.ts"
 import * as Model from "../Model.ts"
-import type * as Plugin from "../Plugin.ts"
+import * as Plugin from "../Plugin.ts"
 import { DefinitionHash, type EffectClass, type ForbiddenModel, type ModelRef, type UnknownModel } from "../Run.ts"
 import * as Tool from "../Tool.ts"
 
@@ -28,13 +30,27 @@ export interface RegisteredTool {
   readonly category: string
   readonly effect: EffectClass
   readonly timeout: Duration.Duration
+  readonly retry: Schedule.Schedule<unknown, unknown> | undefined
+  /** When a person has to approve a call, and the rule's name; nothing where no call needs it. */
+  readonly approval: RegisteredApproval | undefined
   /** True where a failure of the tool ends the run. */
   readonly fatal: boolean
   readonly decode: (parameters: unknown) => Effect.Effect<unknown, Schema.SchemaError>
+  readonly encodeParameters: (parameters: unknown) => Effect.Effect<unknown, Schema.SchemaError>
   readonly encodeSuccess: (value: unknown) => Effect.Effect<unknown, Schema.SchemaError>
   readonly encodeFailure: (error: unknown) => Effect.Effect<unknown, Schema.SchemaError>
   readonly decodeFailure: (encoded: unknown) => Effect.Effect<unknown, Schema.SchemaError>
-  readonly handle: (parameters: unknown, call: Tool.Call["Service"]) => Effect.Effect<unknown, unknown>
+  /** Runs the handler; `sql` is the transaction's client, for a `transactional` tool. */
+  readonly handle: (parameters: unknown, call: Tool.Call["Service"], sql?: SqlClient.SqlClient) => Effect.Effect<unknown, unknown>
+  /** Asks the other side whether a call happened, for a `reconcilable` tool. */
+  readonly reconcile: ((parameters: unknown, call: Tool.Call["Service"]) => Effect.Effect<Tool.Reconciliation<unknown>, unknown>) | undefined
+}
+
+/** When a call needs approval, how long a request for it is good, and what the rule is called. */
+export interface RegisteredApproval {
+  readonly when: (parameters: unknown, call: string) => Effect.Effect<boolean>
+  readonly expires: Duration.Duration
+  readonly policy: string
 }
 
 /** What a model is told and what its tools promise, and the hash that names it. */
@@ -61,29 +77,59 @@ export interface Output {
   readonly decode: (text: string) => Effect.Effect<unknown, Schema.SchemaError>
 }
 
+const approvalOf = ({ annotations, needsApproval }: AiTool.Any): RegisteredApproval | undefined => {
+  if (needsApproval === undefined || needsApproval === false) return undefined
+  return {
+    expires: Context.get(annotations, Tool.ApprovalTime),
+    policy: Context.get(annotations, Tool.ApprovalPolicy),
+    when: needsApproval === true ? () => Effect.succeed(true) : (parameters, toolCallId) =>
+      Effect.suspend(() => {
+        const needed = needsApproval(parameters, { toolCallId, messages: [] })
+        return typeof needed === "boolean" ? Effect.succeed(needed) : needed
+        // A rule that breaks must not let a call through.
+      }).pipe(Effect.catchCause((cause) => Effect.as(Effect.logWarning("The rule of an approval broke, so approval is asked for", cause), true)))
+  }
+}
+
+/** A handler may not take longer than this within a transaction, which holds a connection. */
+const transactionTime = Duration.seconds(5)
+
 const registerTool = (plugin: Plugin.Any, tool: Tool.Any, handlers: Context.Context<never>): RegisteredTool => {
   // `toLayer` puts each handler under the tool's id; a tool without one is refused before this is called.
   const { context, handler } = handlers.mapUnsafe.get(tool.id) as AiTool.Handler<string>
   const annotations = tool.annotations
+  const effect = Context.get(annotations, Tool.Class)
+  const timeout = Context.get(annotations, Tool.Timeout)
+  const check = handlers.mapUnsafe.get(Plugin.checkKey(tool)) as Plugin.Check<Tool.Any> | undefined // what `Plugin.make` put there
   return {
     name: tool.name,
     plugin: plugin.name,
     category: Context.get(annotations, Tool.Category),
-    effect: Context.get(annotations, Tool.Class),
-    timeout: Context.get(annotations, Tool.Timeout),
+    effect,
+    timeout: effect === "transactional" ? Duration.min(timeout, transactionTime) : timeout,
+    retry: effect === "unsafe" ? undefined : Context.get(annotations, Tool.Retry),
+    approval: approvalOf(tool),
     fatal: tool.failureMode === "error",
     decode: decoder(tool.parametersSchema),
+    encodeParameters: encoder(tool.parametersSchema),
     encodeSuccess: encoder(tool.successSchema),
     encodeFailure: encoder(tool.failureSchema),
     decodeFailure: decoder(tool.failureSchema),
-    handle: (parameters, call) => {
-      const services = Context.add(context, Tool.Call, call)
+    handle: (parameters, call, sql) => {
+      const given = Context.add(context, Tool.Call, call)
+      const services = sql === undefined ? given : Context.add(given, SqlClient.SqlClient, sql)
       const preliminary = { toolCallId: call.id, preliminary: (value: unknown) => call.progress(JSON.stringify(value) ?? "") }
       return Effect.updateContext(
         handler(parameters, preliminary),
         (fiber: Context.Context<never>) => Context.merge(fiber, services)
       )
-    }
+    },
+    reconcile: check === undefined ? undefined : (parameters, call) =>
+      Effect.updateContext(
+        // The parameters are decoded by this very tool's schema.
+        check(parameters as never),
+        (fiber: Context.Context<never>) => Context.merge(fiber, Context.add(context, Tool.Call, call))
+      )
   }
 }
 
@@ -141,6 +187,10 @@ export const register = <A extends Agent.Any>(agent: A, memo: Layer.MemoMap): Ef
         }
         if (!handlers.mapUnsafe.has(tool.id)) {
           const problem = `the tool "${tool.name}" of the plugin "${plugin.name}" has no handler; add one.`
+          return yield* new RegistrationFailed({ agent: agent.name, problem })
+        }
+        if (Context.get(tool.annotations, Tool.Class) === "reconcilable" && !handlers.mapUnsafe.has(Plugin.checkKey(tool))) {
+          const problem = `the tool "${tool.name}" of the plugin "${plugin.name}" is reconcilable and has no check; add one to reconcile.`
           return yield* new RegistrationFailed({ agent: agent.name, problem })
         }
         tools.set(tool.name, registerTool(plugin, tool, handlers as Context.Context<never>))

@@ -165,7 +165,18 @@ const runSaid = (step: Step, event: RunEvent): Said | undefined => {
     case "ContextCompacted":
       return attempt(event, `compacted up to message ${event.through}`)
     case "MessageReceived":
-      return { action: "command", tool_name: "message", principal: event.by, call_id: event.message }
+      return { action: "command", tool_name: "message", principal: event.by, call_id: event.message, output_summary: event.mode ?? null }
+    case "CommandRefused":
+      return {
+        action: "command",
+        tool_name: event.kind,
+        principal: event.by,
+        call_id: event.command,
+        success: false,
+        error_message: line(event.problem)
+      }
+    case "DefinitionKept":
+      return { ...run, input_params: { definition: event.definition, registered: event.registered } }
     case "CancelRequested":
       return { action: "command", tool_name: "cancel", principal: event.by, output_summary: line(event.reason) }
     case "RunStarted":

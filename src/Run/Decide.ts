@@ -1,4 +1,6 @@
-import { LimitExceeded, ModelFailed, ModelRefused, OutputTruncated, ToolFailed } from "./Error.ts"
+import {
+  FirstTokenTimedOut, LimitExceeded, ModelFailed, ModelRefused, OutputTruncated, StreamStalled, ToolFailed, ToolTimedOut, TurnTimedOut
+} from "./Error.ts"
 import type { RunEvent } from "./Event.ts"
 import { answerOf, type Call, isOver, type OpenAttempt, type RunState } from "./State.ts"
 
@@ -13,7 +15,7 @@ export type Next =
   | { readonly _tag: "DoubtTools"; readonly calls: ReadonlyArray<Call> }
   /** Give every call that is not done the result that it was cancelled. */
   | { readonly _tag: "CancelTools"; readonly calls: ReadonlyArray<Call> }
-  | { readonly _tag: "Park"; readonly reason: "unknown-tool-outcome" }
+  | { readonly _tag: "Park"; readonly reason: "approval" | "unknown-tool-outcome" }
   | { readonly _tag: "Finish"; readonly event: Extract<RunEvent, { _tag: "RunCompleted" | "RunFailed" | "RunCancelled" }> }
   | { readonly _tag: "Ended" }
 
@@ -36,18 +38,35 @@ const ask = (state: RunState): Next =>
 const decideCalls = (state: RunState, calls: ReadonlyArray<Call>): Next => {
   const left = calls.filter((call) => call.status !== "done")
   if (state.cancel !== null) return { _tag: "CancelTools", calls: left }
-  const doubtful = left.filter((call) => call.status === "started" && call.effect !== "pure" && call.effect !== "idempotent")
+  const doubtful = left.filter((call) => call.status === "started" && call.effect === "unsafe")
   if (doubtful.length > 0) return { _tag: "DoubtTools", calls: doubtful }
-  const ready = left.filter((call) => call.status !== "unknown")
-  return ready.length > 0 ? { _tag: "RunTools", calls: ready } : { _tag: "Park", reason: "unknown-tool-outcome" }
+  const ready = left.filter((call) => call.status !== "unknown" && call.status !== "waiting")
+  if (ready.length > 0) return { _tag: "RunTools", calls: ready }
+  return { _tag: "Park", reason: left.some((call) => call.status === "waiting") ? "approval" : "unknown-tool-outcome" }
+}
+
+const failureOf = ({ attempts, limits, model }: RunState, { message, reason }: NonNullable<RunState["error"]>) => {
+  switch (reason) {
+    case "FirstTokenTimedOut":
+      return new FirstTokenTimedOut({ model, limitMs: limits.firstTokenMs ?? 0 })
+    case "StreamStalled":
+      return new StreamStalled({ model, limitMs: limits.idleMs ?? 0 })
+    case "TurnTimedOut":
+      return new TurnTimedOut({ model, limitMs: limits.turnMs ?? 0 })
+    default:
+      return new ModelFailed({ model, reason, problem: message, attempts })
+  }
 }
 
 const decideAfterFailure = (state: RunState, error: NonNullable<RunState["error"]>): Next =>
   error.retryable && state.attempts < state.limits.attempts
     ? { _tag: "CallModel", attempt: state.attempts + 1, delayMs: delay(state.attempts, error.retryAfterMs) }
-    : failed(
-      new ModelFailed({ model: state.model, reason: error.reason, problem: error.message, attempts: state.attempts })
-    )
+    : failed(failureOf(state, error))
+
+const fatalOf = ({ call, failure, outcome, tool }: NonNullable<RunState["fatal"]>) =>
+  outcome === "timeout"
+    ? new ToolTimedOut({ tool, call, limitMs: Number.parseInt(failure, 10) || 0 })
+    : new ToolFailed({ tool, call, failure })
 
 const decideAfterAnswer = (state: RunState): Next => {
   const last = state.messages.at(-1)
@@ -77,7 +96,7 @@ export const decide = (state: RunState): Next => {
   if (state.cancel !== null) {
     return { _tag: "Finish", event: { _tag: "RunCancelled", v: 1, by: state.cancel.by, reason: state.cancel.reason, left: [] } }
   }
-  if (state.fatal !== null) return failed(new ToolFailed(state.fatal))
+  if (state.fatal !== null) return failed(fatalOf(state.fatal))
   if (state.error !== null) return decideAfterFailure(state, state.error)
   return state.finish === null ? ask(state) : decideAfterAnswer(state)
 }

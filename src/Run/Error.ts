@@ -93,6 +93,48 @@ export class LimitExceeded extends Schema.TaggedError<LimitExceeded>()("LimitExc
   }
 }
 
+/** A run took longer than its limit. */
+export class RunTimedOut extends Schema.TaggedError<RunTimedOut>()("RunTimedOut", { limitMs: Schema.Int }) {
+  override get message() {
+    return `The run took longer than its limit of ${this.limitMs} ms: raise limits.time of the agent, or give it a smaller task.`
+  }
+}
+
+/** A turn, with all its attempts, took longer than its limit. */
+export class TurnTimedOut extends Schema.TaggedError<TurnTimedOut>()("TurnTimedOut", { model: Schema.String, limitMs: Schema.Int }) {
+  override get message() {
+    return `${this.model} did not complete its turn within ${this.limitMs} ms: raise limits.turnTime of the agent, or choose a faster model.`
+  }
+}
+
+/** The model said nothing at all in time, in any attempt. */
+export class FirstTokenTimedOut extends Schema.TaggedError<FirstTokenTimedOut>()("FirstTokenTimedOut", {
+  model: Schema.String,
+  limitMs: Schema.Int
+}) {
+  override get message() {
+    return `${this.model} said nothing within ${this.limitMs} ms: raise limits.firstToken of the agent, or choose a faster model.`
+  }
+}
+
+/** The model fell silent in the middle of its answer, in every attempt. */
+export class StreamStalled extends Schema.TaggedError<StreamStalled>()("StreamStalled", { model: Schema.String, limitMs: Schema.Int }) {
+  override get message() {
+    return `${this.model} fell silent for ${this.limitMs} ms in the middle of its answer: raise limits.streamIdle of the agent, or try again.`
+  }
+}
+
+/** A tool whose failure ends the run did not finish in time. */
+export class ToolTimedOut extends Schema.TaggedError<ToolTimedOut>()("ToolTimedOut", {
+  tool: Schema.String,
+  call: Schema.String,
+  limitMs: Schema.Int
+}) {
+  override get message() {
+    return `The tool "${this.tool}" did not finish within ${this.limitMs} ms and its definition says that its failure ends the run: raise its timeout.`
+  }
+}
+
 /** A budget does not cover the next request. */
 export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("BudgetExceeded", {
   /** `org:…`, `session:…` or `run:…`. */
@@ -140,10 +182,13 @@ export class Cancelled extends Schema.TaggedError<Cancelled>()("Cancelled", {
 export class DefinitionChanged extends Schema.TaggedError<DefinitionChanged>()("DefinitionChanged", {
   agent: Schema.String,
   started: Schema.String,
-  registered: Schema.String
+  registered: Schema.String,
+  /** Why the run cannot go on with either definition. */
+  problem: Schema.optionalKey(Schema.String)
 }) {
   override get message() {
-    return `The agent "${this.agent}" has changed since the run was started (${this.started.slice(0, 12)}, now ${this.registered.slice(0, 12)}): register the old definition to go on with it.`
+    const why = this.problem === undefined ? "" : `: ${this.problem}`
+    return `The agent "${this.agent}" has changed since the run was started (${this.started.slice(0, 12)}, now ${this.registered.slice(0, 12)})${why}; register the old definition to go on with it, or set the agent's upgrade.`
   }
 }
 
@@ -157,7 +202,8 @@ export class InternalError extends Schema.TaggedError<InternalError>()("Internal
 /** Why a run failed, as its log records it. */
 export const RunFailure = Schema.Union([
   InvalidInput, ForbiddenModel, UnknownModel, ModelFailed, ModelRefused, OutputTruncated, InvalidOutput, LimitExceeded,
-  BudgetExceeded, UnpricedModel, ToolFailed, DefinitionChanged, InternalError
+  RunTimedOut, TurnTimedOut, FirstTokenTimedOut, StreamStalled, ToolTimedOut, BudgetExceeded, UnpricedModel, ToolFailed,
+  DefinitionChanged, InternalError
 ])
 export type RunFailure = typeof RunFailure.Type
 
@@ -175,6 +221,13 @@ export class RunConflict extends Schema.TaggedError<RunConflict>()("RunConflict"
 }) {
   override get message() {
     return `Run ${this.run}: ${this.problem}`
+  }
+}
+
+/** This process takes no new work, because it is about to end. */
+export class ShuttingDown extends Schema.TaggedError<ShuttingDown>()("ShuttingDown", {}) {
+  override get message() {
+    return "This process is shutting down and starts no runs any more: start it in another one."
   }
 }
 
@@ -208,6 +261,6 @@ export class Fenced extends Schema.TaggedError<Fenced>()("Fenced", { run: Schema
 
 /** Everything that running an agent can fail with, closed: the same union in types, streams and bodies. */
 export const RunError = Schema.Union([
-  AgentNotRegistered, ...RunFailure.members, Cancelled, RunNotFound, RunConflict, RunWaiting, StorageFailed, Fenced
+  AgentNotRegistered, ...RunFailure.members, Cancelled, RunNotFound, RunConflict, RunWaiting, ShuttingDown, StorageFailed, Fenced
 ])
 export type RunError = typeof RunError.Type

@@ -46,12 +46,17 @@ export type Bill = typeof Bill.Type
 
 /** A classified failure of one attempt. */
 export const AttemptError = Schema.Struct({
+  /** An `AiError` reason's tag, or what ended the attempt here: `FirstTokenTimedOut`, `StreamStalled`, `TurnTimedOut`, `Interrupted`, `Lost`. */
   reason: Schema.String,
   message: Schema.String,
   retryable: Schema.Boolean,
   retryAfterMs: Schema.NullOr(Schema.Int)
 })
 export type AttemptError = typeof AttemptError.Type
+
+/** How a message gets to a run that is under way. */
+export const SteerMode = Schema.Literals(["queue", "steer", "interrupt"])
+export type SteerMode = typeof SteerMode.Type
 
 /** How a tool call ended. */
 export const ToolOutcome = Schema.Literals([
@@ -123,6 +128,8 @@ export const RunEvent = Schema.TaggedUnion({
     /** JSON text of the encoded result, or a sentence for the model. */
     result: Schema.String,
     durationMs: Schema.Int,
+    /** How often the handler was run for this result, where that is more than once. */
+    attempts: Schema.optionalKey(Schema.Int),
     /** Present where this failure ends the run: the encoded typed failure of the tool as JSON text. */
     fatal: Schema.optionalKey(Schema.String)
   },
@@ -140,7 +147,10 @@ export const RunEvent = Schema.TaggedUnion({
     approval: ApprovalId,
     call: Schema.String,
     name: Schema.String,
+    /** Binds the request to the tool, its decoded parameters, the run, the organisation and the policy. */
     digest: Schema.String,
+    /** Names the rule by which the tool needs approval. */
+    policy: Schema.optionalKey(Schema.String),
     expiresAt: Schema.Int
   },
   ApprovalDecided: {
@@ -153,12 +163,35 @@ export const RunEvent = Schema.TaggedUnion({
     by: Schema.String,
     comment: Schema.NullOr(Schema.String)
   },
-  MessageReceived: { v: v1, message: InboxId, text: Schema.String, by: Schema.String },
+  MessageReceived: {
+    v: v1,
+    message: InboxId,
+    text: Schema.String,
+    by: Schema.String,
+    /** `steer` where it is absent. */
+    mode: Schema.optionalKey(SteerMode)
+  },
+  /** A command that the run could not follow when it came to it. */
+  CommandRefused: {
+    v: v1,
+    command: InboxId,
+    kind: Schema.Literals(["decision", "resolve"]),
+    problem: Schema.String,
+    by: Schema.String
+  },
   CancelRequested: { v: v1, by: Schema.String, reason: Schema.NullOr(Schema.String) },
   ContextCompacted: { v: v1, through: Schema.Int, summary: Schema.String, bill: Bill },
   ChildStarted: { v: v1, child: RunId, call: Schema.String },
   ChildEnded: { v: v1, child: RunId, call: Schema.String, cost: Money.FromString },
-  DefinitionMigrated: { v: v1, from: DefinitionHash, to: DefinitionHash },
+  DefinitionMigrated: {
+    v: v1,
+    from: DefinitionHash,
+    to: DefinitionHash,
+    /** What the model is told about it. */
+    note: Schema.optionalKey(Schema.String)
+  },
+  /** The agent has changed, and the run goes on with the stored definition. */
+  DefinitionKept: { v: v1, definition: DefinitionHash, registered: DefinitionHash },
   RunParked: { v: v1, reason: Schema.Literals(["approval", "unknown-tool-outcome", "shutdown"]) },
   /** A failed run goes on from its log, under limits that count from here. */
   RunRetried: { v: v1, limits: Limits, by: Schema.String },

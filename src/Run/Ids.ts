@@ -25,7 +25,7 @@ export type AttemptId = typeof AttemptId.Type
 export const InboxId = Schema.String.pipe(Schema.brand("InboxId"))
 export type InboxId = typeof InboxId.Type
 
-/** Identifies a request for approval; a UUIDv7. */
+/** Identifies a request for approval: the run's id, the turn and the number of the call in it. */
 export const ApprovalId = Schema.String.pipe(Schema.brand("ApprovalId"))
 export type ApprovalId = typeof ApprovalId.Type
 
@@ -49,8 +49,16 @@ export const Limits = Schema.Struct({
   attempts: Schema.Int,
   /** Dollars, all attempts and children together; null for none. */
   cost: Schema.NullOr(Money.FromString),
-  /** Milliseconds from the start of the run. */
+  /** Milliseconds of the run, without the time in which it was parked or nobody performed it. */
   timeMs: Schema.Int,
+  /** Milliseconds of one turn with all its attempts; no limit where it is absent. */
+  turnMs: Schema.optionalKey(Schema.Int),
+  /** Milliseconds until an attempt says something. */
+  firstTokenMs: Schema.optionalKey(Schema.Int),
+  /** Milliseconds between two pieces of an answer. */
+  idleMs: Schema.optionalKey(Schema.Int),
+  /** Milliseconds of one execution of a tool, where its own limit is not shorter. */
+  toolMs: Schema.optionalKey(Schema.Int),
   /** Tool calls of one turn that run at the same time. */
   toolConcurrency: Schema.Int,
   /** Output tokens of one turn. */

@@ -1,6 +1,6 @@
 import * as Schema from "effect/Schema"
 import type * as Money from "../Money.ts"
-import type { BudgetExceeded, Fenced, InboxId, Logged, RunConflict, RunId, RunState, StorageFailed, UnpricedModel } from "../Run.ts"
+import { BudgetExceeded, Fenced, type InboxId, type Logged, RunConflict, type RunId, type RunState, StorageFailed, UnpricedModel } from "../Run.ts"
 import type { Tables } from "./Tables.ts"
 
 /** One event with the run before and after it. */
@@ -42,7 +42,9 @@ export class CommandsWaiting extends Schema.TaggedError<CommandsWaiting>()("Comm
 }
 
 /** Why an append was not written; each append has its own outcome. */
-export type AppendError = Fenced | BudgetExceeded | UnpricedModel | RunConflict | CommandsWaiting | StorageFailed
+export const AppendError = Schema.Union([Fenced, BudgetExceeded, UnpricedModel, RunConflict, CommandsWaiting, StorageFailed])
+export type AppendError = typeof AppendError.Type
+export const isAppendError = Schema.is(AppendError)
 
 /** A value that JSON can hold. */
 export type Json = null | boolean | number | string | ReadonlyArray<Json> | { readonly [key: string]: Json }

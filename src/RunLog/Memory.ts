@@ -173,6 +173,7 @@ export const layerMemory = (gates: ReadonlyArray<Gate>, projections: ReadonlyArr
     return Store.of({
       runner,
       lanes: 1,
+      transaction: undefined,
       flush,
       list,
       read: (run, after, limit) => Effect.sync(() => runs.get(run)?.events.slice(after, after + limit) ?? []),

@@ -18,6 +18,7 @@ import { type Append, type AppendError, type Gate, granted, type Projection, typ
 import { outcomesOf } from "./Answer.ts"
 import { LeaseTime } from "./Lease.ts"
 import { type BadBatch, type Outcome, type RunFilter, type RunRow, Store } from "./Store.ts"
+import { makeTransaction } from "./Transaction.ts"
 
 /** How long a flush is tried again while the database cannot be reached. */
 export const FlushPatience = Context.Reference<Duration.Duration>("conductor-ai/RunLog/FlushPatience", {
@@ -295,6 +296,19 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
         )
       })
 
+    const transaction = makeTransaction({
+      sql,
+      patience,
+      isTransient,
+      write: (append) =>
+        Effect.map(call([append]), (answer) => outcomes(gates, [append], answer)[0] ?? { _tag: "Appended" as const, append }),
+      written: (append) =>
+        Effect.map(answered(patience, written([append])), (found) => {
+          const outcome = found.get(append)
+          return outcome?._tag === "Appended" ? Option.some(outcome.append) : Option.none()
+        })
+    })
+
     const read = (run: RunId, after: number, limit: number) =>
       sql<{ readonly seq: number; readonly epoch: number; readonly at: bigint; readonly payload: string }>`
         SELECT seq, epoch, at, payload FROM run_events WHERE run_id = ${run} AND seq > ${after} ORDER BY seq LIMIT ${limit}`.pipe(
@@ -332,6 +346,7 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
       // The embedded database has one connection, so a second flush would only wait for it.
       lanes: kind === "postgres" ? 2 : 1,
       flush,
+      transaction,
       read,
       list,
       find: (run) =>

@@ -6,6 +6,7 @@ import type {
   AgentName, DefinitionHash, Logged, ModelRef, OrgId, RunId, RunnerId, RunStatus, SessionId, StorageFailed
 } from "../Run.ts"
 import type { Append, AppendError } from "./Append.ts"
+import type { Transaction } from "./Transaction.ts"
 
 /** A run as lists show it. */
 export interface RunRow {
@@ -61,6 +62,8 @@ export class Store extends Context.Service<Store, {
   readonly lanes: number
   /** Writes a batch in one transaction and says what became of each append, in their order. */
   readonly flush: (batch: ReadonlyArray<Append>) => Effect.Effect<ReadonlyArray<Outcome>, BadBatch | StorageFailed>
+  /** SQL that commits together with events; nothing where there is no database. */
+  readonly transaction: Transaction | undefined
   /** The events of a run after a sequence number, in order, at most `limit`. */
   readonly read: (run: RunId, after: number, limit: number) => Effect.Effect<ReadonlyArray<Logged>, StorageFailed>
   readonly find: (run: RunId) => Effect.Effect<Option.Option<RunRow>, StorageFailed>

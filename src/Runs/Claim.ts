@@ -1,19 +1,23 @@
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as Agent from "../Agent.ts"
 import { Inbox } from "../Inbox.ts"
 import type { Models } from "../Model.ts"
 import {
-  AgentNotRegistered, DefinitionChanged, Fenced, fold, isOver, type RunConflict, type RunEvent, type RunId, type RunState, StorageFailed,
+  AgentNotRegistered, Fenced, fold, isOver, type RunConflict, type RunEvent, type RunId, type RunState, ShuttingDown, StorageFailed,
   type Transcript
 } from "../Run.ts"
 import { type AppendError, RunLog, Store } from "../RunLog.ts"
+import { continued } from "./Definition.ts"
 import { type Journal, makeJournal } from "./Journal.ts"
 import { failRun, performRun } from "./Loop.ts"
 import { Registry } from "./Registry.ts"
@@ -35,16 +39,29 @@ export const storage = (error: AppendError): StorageFailed | Fenced =>
     ? error
     : new StorageFailed({ operation: "append", problem: error.message })
 
+/** What became of the runs of a process that ends. */
+export interface Drained {
+  /** Ended, or parked of themselves, in time. */
+  readonly finished: ReadonlyArray<RunId>
+  /** Left to the next process, which takes them over at once. */
+  readonly parked: ReadonlyArray<RunId>
+}
+
+/** How long runs have to be parked when their process ends. */
+const parkTime = Duration.seconds(2)
+
 /** The runs that this process performs: begun here, or taken over; each by one fiber at most. */
 export const makeClaims = Effect.gen(function*() {
   const log = yield* RunLog
   const store = yield* Store
   const inbox = yield* Inbox
   const registry = yield* Registry
-  const scope = yield* Effect.scope
+  // Runs are parked before their fibers are interrupted, so these have a scope of their own.
+  const scope = yield* Effect.acquireRelease(Scope.make(), Scope.close)
   const services = yield* Effect.context<RunLog | Models | Inbox>()
   const handles = new Map<RunId, Handle>()
   const claiming = new Map<RunId, Latch.Latch>()
+  let isDraining = false
   const agents = [...registry.values()].map((registered) => registered.agent.name)
 
   const find = (agent: string) =>
@@ -120,8 +137,8 @@ export const makeClaims = Effect.gen(function*() {
     registered: Agent.Registered,
     after: After,
     started: Extract<RunEvent, { _tag: "RunStarted" }>
-  ): Effect.Effect<void, RunConflict | StorageFailed | Fenced> =>
-    Effect.flatMap(open(run, 1, registered, after, undefined), (journal) =>
+  ): Effect.Effect<void, RunConflict | StorageFailed | Fenced | ShuttingDown> =>
+    isDraining ? Effect.fail(new ShuttingDown({})) : Effect.flatMap(open(run, 1, registered, after, undefined), (journal) =>
       journal.commit([started, { _tag: "RunClaimed", v: 1, runner: store.runner }]).pipe(
         Effect.mapError((error) => error._tag === "RunConflict" ? error : storage(error)),
         Effect.andThen(launch(journal)),
@@ -133,15 +150,18 @@ export const makeClaims = Effect.gen(function*() {
     const epoch = yield* store.claim(run, { over: retry !== undefined })
     if (Option.isNone(epoch)) return false
     const state = yield* log.state(run)
-    const registered = yield* find(state.agent)
+    const now = yield* find(state.agent)
+    const change = yield* Effect.result(continued(store, state, now))
+    if (Result.isFailure(change) && change.failure._tag === "StorageFailed") return yield* change.failure
+    const { event, registered } = Result.getOrElse(change, () => ({ registered: now, event: undefined }))
     const journal = yield* open(run, epoch.value, registered, state.started.after, state)
-    const event: RunEvent = { _tag: "RunClaimed", v: 1, runner: store.runner }
-    yield* journal.commit(retry === undefined ? [event] : [retry, event])
+    const claimed: RunEvent = { _tag: "RunClaimed", v: 1, runner: store.runner }
+    const events = [claimed, ...(event === undefined ? [] : [event])] as const
+    yield* journal.commit(retry === undefined ? events : [retry, ...events])
     yield* readMail(journal)
     // A cancelled run needs nothing of its agent any more.
-    if (state.definition !== registered.definition.hash && !(yield* Deferred.isDone(journal.cancelled))) {
-      const changed = { agent: state.agent, started: state.definition, registered: registered.definition.hash }
-      yield* Effect.provideContext(failRun(journal, new DefinitionChanged(changed)), services)
+    if (Result.isFailure(change) && change.failure._tag === "DefinitionChanged" && !journal.isCancelled()) {
+      yield* Effect.provideContext(failRun(journal, change.failure), services)
     } else {
       yield* launch(journal)
       // A command that came before the handle was there to take it.
@@ -161,13 +181,32 @@ export const makeClaims = Effect.gen(function*() {
       return true
     }
     const row = yield* store.find(run)
-    if (Option.isNone(row) || isOver(row.value.status) || !registry.has(row.value.agent)) return false
+    if (isDraining || Option.isNone(row) || isOver(row.value.status) || !registry.has(row.value.agent)) return false
     yield* takeOver(run).pipe(
       Effect.catchTag(["RunNotFound", "AgentNotRegistered"], () => Effect.void),
       Effect.catchTag(["CommandsWaiting", "BudgetExceeded", "UnpricedModel", "RunConflict", "Fenced"], (error) =>
         Effect.logDebug(`Run ${run} was not taken over: ${error.message}`))
     )
     return true
+  })
+
+  /**
+   * Takes no new runs, waits for those under way, and parks what is not done in time. Which runs became what.
+   */
+  const drain = Effect.fnUntraced(function*(within: Duration.Duration): Effect.fn.Return<Drained> {
+    isDraining = true
+    const all = [...handles.values()]
+    const wait = Effect.forEach(all, ({ stopped }) => Effect.exit(Deferred.await(stopped)), { concurrency: "unbounded" })
+    const ended = yield* Effect.timeoutOption(wait, within)
+    if (Option.isSome(ended)) return { finished: all.map(({ journal }) => journal.run), parked: [] }
+    for (const { journal } of handles.values()) journal.halt("shutdown")
+    yield* Effect.timeoutOption(wait, parkTime)
+    const left = new Set(handles.values())
+    const isParked = (handle: Handle) => left.has(handle) || handle.journal.state().parked === "shutdown"
+    return {
+      finished: all.filter((handle) => !isParked(handle)).map(({ journal }) => journal.run),
+      parked: all.filter(isParked).map(({ journal }) => journal.run)
+    }
   })
 
   return {
@@ -177,6 +216,7 @@ export const makeClaims = Effect.gen(function*() {
     claimed,
     takeOver,
     attend,
+    drain,
     /** The runs that this process performs. */
     performed: (): ReadonlyArray<RunId> => [...handles.keys()],
     stopped: (run: RunId): Stopped | undefined => handles.get(run)?.stopped,

@@ -2,12 +2,17 @@ import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
+import type { SqlError } from "effect/sql/SqlError"
 import type { Registered } from "../Agent.ts"
 import type { Waiting } from "../Inbox.ts"
 import type { Resolved } from "../Model.ts"
 import type { AttemptError, InboxId, Transcript } from "../Run.ts"
 import { fold, type RunEvent, type RunId, type RunState } from "../Run.ts"
-import { type Append, type AppendError, type Pending, type Reserve, RunLog, type Step } from "../RunLog.ts"
+import { type Append, type AppendError, type Pending, type Reserve, RunLog, type Step, type Transaction } from "../RunLog.ts"
+import { type Halt, makeHalts } from "./Halt.ts"
+
+/** Events that are appended together. */
+export type Events = readonly [RunEvent, ...ReadonlyArray<RunEvent>]
 
 /** What goes with the events of an append. */
 export interface With {
@@ -24,9 +29,15 @@ export interface Journal {
   readonly history: ReadonlyArray<Transcript.Message>
   readonly state: () => RunState
   /** Takes events into account and puts them on their way, without waiting. */
-  readonly emit: (events: readonly [RunEvent, ...ReadonlyArray<RunEvent>], more?: With) => Effect.Effect<void>
+  readonly emit: (events: Events, more?: With) => Effect.Effect<void>
   /** The same, and waits until they and everything before them is durable. */
-  readonly commit: (events: readonly [RunEvent, ...ReadonlyArray<RunEvent>], more?: With) => Effect.Effect<void, AppendError>
+  readonly commit: (events: Events, more?: With) => Effect.Effect<void, AppendError>
+  /** Does SQL that commits together with the events that follow from it; nothing else of the run is written meanwhile. */
+  readonly transact: <A, E, R>(
+    transaction: Transaction,
+    effect: Effect.Effect<A, E, R>,
+    eventsOf: (result: A) => Events
+  ) => Effect.Effect<void, E | SqlError | AppendError, R>
   /** Waits until everything emitted is durable. */
   readonly flushed: Effect.Effect<void, AppendError>
   /** Keeps from now on what handlers that did not stop still want to write; what this returns may write. */
@@ -35,8 +46,12 @@ export interface Journal {
   readonly deliver: (letters: ReadonlyArray<Waiting>) => void
   /** The commands that were delivered since the last time. */
   readonly collect: () => ReadonlyArray<Waiting>
-  /** Done when a command to cancel is delivered. */
-  readonly cancelled: Deferred.Deferred<void>
+  /** Waits for a reason to stop what is under way, and says which. */
+  readonly halted: Effect.Effect<Halt>
+  /** Gives a reason to stop what is under way. */
+  readonly halt: (reason: Halt) => void
+  /** True once a command to cancel was delivered. */
+  readonly isCancelled: () => boolean
   /** The run's model, once it was looked up. */
   resolved: Resolved | undefined
   /** Ends the attempt under way, after its request was interrupted, with what it can have cost. */
@@ -67,7 +82,7 @@ export const makeJournal = Effect.fnUntraced(function*(options: {
     return current
   }
 
-  const submit = (events: readonly [RunEvent, ...ReadonlyArray<RunEvent>], more?: With): Pending => {
+  const build = (events: Events, more?: With): Append => {
     const at = clock.currentTimeMillisUnsafe()
     const step = (event: RunEvent): Step => {
       const before = current
@@ -80,7 +95,13 @@ export const makeJournal = Effect.fnUntraced(function*(options: {
     const steps: Append["steps"] = [step(first), ...rest.map(step)]
     const consumes = (more?.consumes ?? []).map(({ id }) => ({ id, seq: steps[0].logged.seq }))
     const append: Append = { run: options.run, epoch: options.epoch, steps, consumes }
-    return log.submit(more?.reserve === undefined ? append : { ...append, reserve: more.reserve })
+    return more?.reserve === undefined ? append : { ...append, reserve: more.reserve }
+  }
+
+  /** The flush may have changed the last event, as the budget does with what it grants. */
+  const learn = (append: Append) => {
+    const last = append.steps.at(-1)
+    if (last !== undefined && last.logged.seq === current?.seq) current = last.after
   }
 
   const flushed: Effect.Effect<void, AppendError> = Effect.suspend(() => {
@@ -92,16 +113,12 @@ export const makeJournal = Effect.fnUntraced(function*(options: {
   const commit: Journal["commit"] = (events, more) =>
     Effect.suspend(() => {
       const before = current
-      const pending = submit(events, more)
+      const pending = log.submit(build(events, more))
       committing++
       idle.closeUnsafe()
       return flushed.pipe(
         Effect.andThen(Deferred.await(pending)),
-        Effect.map((append) => {
-          // The flush may have changed the last event, as the budget does with what it grants.
-          const last = append.steps.at(-1)
-          if (last !== undefined && last.logged.seq === current?.seq) current = last.after
-        }),
+        Effect.map(learn),
         Effect.tapError(() => Effect.sync(() => current = before)),
         Effect.ensuring(Effect.sync(() => {
           committing--
@@ -112,42 +129,76 @@ export const makeJournal = Effect.fnUntraced(function*(options: {
       )
     })
 
-  const mail: Array<Waiting> = []
-  const seen = new Set<InboxId>()
-  const cancelled = Deferred.makeUnsafe<void>()
-  let sealed = false
   const emit: Journal["emit"] = (events, more) =>
     Effect.sync(() => {
-      outstanding.push(submit(events, more))
+      outstanding.push(log.submit(build(events, more)))
     })
 
-  const journal: Journal = {
-    run: options.run,
-    epoch: options.epoch,
-    registered: options.registered,
-    history: options.history,
-    state,
-    commit: (events, more) => Effect.suspend(() => sealed ? Effect.never : commit(events, more)),
-    flushed,
-    emit: (events, more) => Effect.suspend(() => sealed ? Effect.never : emit(events, more)),
-    seal: () => {
-      sealed = true
-      return { ...journal, commit, emit }
-    },
-    deliver: (letters) => {
-      for (const letter of letters) {
-        if (seen.has(letter.id)) continue
-        seen.add(letter.id)
-        mail.push(letter)
-        if (letter.command._tag === "Cancel") Deferred.doneUnsafe(cancelled, Effect.void)
+  const transact: Journal["transact"] = (transaction, effect, eventsOf) =>
+    Effect.andThen(Effect.andThen(flushed, idle.await), Effect.suspend(() => {
+      const before = current
+      const appendOf = (result: Effect.Success<typeof effect>) => {
+        current = before
+        return build(eventsOf(result))
       }
-    },
-    collect: () => mail.splice(0),
-    cancelled,
-    idle: idle.await,
-    resolved: undefined,
-    broken: undefined,
-    running: new Map()
+      return transaction.perform(effect, appendOf).pipe(
+        Effect.map(learn),
+        Effect.onError(() => Effect.sync(() => current = before))
+      )
+    }))
+
+  const mail: Array<Waiting> = []
+  const seen = new Set<InboxId>()
+  const { halt, halted, isAsked } = makeHalts()
+  const running: Journal["running"] = new Map()
+
+  /** The journal as one that may write until it is sealed. */
+  const view = (): Journal => {
+    let sealed = false
+    let held: Latch.Latch | undefined
+    /** Writes when nothing keeps it: a transaction of the run for its time, a seal for good. */
+    const free = <A, E, R>(write: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+      Effect.suspend(() => sealed ? Effect.never : held === undefined ? write : Effect.andThen(held.await, free(write)))
+    return {
+      run: options.run,
+      epoch: options.epoch,
+      registered: options.registered,
+      history: options.history,
+      state,
+      flushed,
+      commit: (events, more) => free(commit(events, more)),
+      emit: (events, more) => free(emit(events, more)),
+      transact: (transaction, effect, eventsOf) =>
+        free(Effect.suspend(() => {
+          const hold = Latch.makeUnsafe(false)
+          held = hold
+          return Effect.ensuring(transact(transaction, effect, eventsOf), Effect.sync(() => {
+            held = undefined
+            hold.openUnsafe()
+          }))
+        })),
+      seal: () => {
+        sealed = true
+        return view()
+      },
+      deliver: (letters) => {
+        for (const letter of letters) {
+          if (seen.has(letter.id)) continue
+          seen.add(letter.id)
+          mail.push(letter)
+          if (letter.command._tag === "Cancel") halt("cancelled")
+          if (letter.command._tag === "Message" && letter.command.mode === "interrupt") halt("interrupted")
+        }
+      },
+      collect: () => mail.splice(0),
+      halted,
+      halt,
+      isCancelled: () => isAsked("cancelled"),
+      idle: idle.await,
+      resolved: undefined,
+      broken: undefined,
+      running
+    }
   }
-  return journal
+  return view()
 })

@@ -1,15 +1,15 @@
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import { Inbox, type Waiting } from "../Inbox.ts"
+import { Inbox } from "../Inbox.ts"
 import type { Models } from "../Model.ts"
 import {
-  answerOf, decide, InternalError, InvalidOutput, LimitExceeded, type Next, type RunEvent, type RunFailure
+  answerOf, decide, InternalError, InvalidOutput, isOver, type Next, type RunEvent, type RunFailure, RunTimedOut
 } from "../Run.ts"
 import type { AppendError, RunLog } from "../RunLog.ts"
 import type { Journal } from "./Journal.ts"
+import { consume, expire } from "./Commands.ts"
 import { cancelTools, doubtTools, runTools } from "./ToolCalls.ts"
 import { callModel, settleLost } from "./Turn.ts"
 
@@ -17,20 +17,6 @@ import { callModel, settleLost } from "./Turn.ts"
 const grace = "200 millis"
 
 type Needs = RunLog | Models | Inbox
-
-const eventOf = ({ by, command, id }: Waiting): RunEvent =>
-  command._tag === "Message"
-    ? { _tag: "MessageReceived", v: 1, message: id, text: command.text, by }
-    : { _tag: "CancelRequested", v: 1, by, reason: command.reason }
-
-/** Writes down the commands that have arrived; none is lost between the mail and the log. */
-const consume = (journal: Journal): Effect.Effect<void> =>
-  Effect.uninterruptible(Effect.suspend(() => {
-    const mail = journal.collect()
-    return mail.length === 0
-      ? Effect.void
-      : Effect.forEach(mail, (letter) => journal.emit([eventOf(letter)], { consumes: [letter] }), { discard: true })
-  }))
 
 const fail = (journal: Journal, error: RunFailure) => finish(journal, { _tag: "RunFailed", v: 1, error })
 
@@ -80,7 +66,7 @@ const perform = (journal: Journal, next: Next): Effect.Effect<boolean, AppendErr
       return callModel(journal, next.attempt).pipe(
         next.delayMs === 0 ? (call) => call : Effect.delay(next.delayMs),
         Effect.as(false),
-        Effect.catchTag(["BudgetExceeded", "UnpricedModel", "UnknownModel", "ForbiddenModel"], (error) => fail(journal, error))
+        Effect.catchTag(["BudgetExceeded", "UnpricedModel", "UnknownModel", "ForbiddenModel", "TurnTimedOut"], (error) => fail(journal, error))
       )
     case "SettleAttempt":
       return Effect.as(settleLost(journal, next.attempt), false)
@@ -105,6 +91,7 @@ const steps = Effect.fnUntraced(function*(journal: Journal) {
   let over = false
   while (!over) {
     yield* consume(journal)
+    yield* expire(journal)
     over = yield* perform(journal, decide(journal.state()))
   }
 })
@@ -121,31 +108,53 @@ const stop = Effect.fnUntraced(function*(journal: Journal, body: Fiber.Fiber<voi
   return sealed
 })
 
+const openCalls = (journal: Journal) => journal.state().open?.calls.filter((call) => call.status !== "done") ?? []
+
 const timeOut = Effect.fnUntraced(function*(journal: Journal) {
-  const { limits, open } = journal.state()
-  const calls = open?.calls.filter((call) => call.status !== "done") ?? []
-  yield* cancelTools(journal, calls, "The run reached its time limit.")
-  yield* failRun(journal, new LimitExceeded({ limit: "time", value: limits.timeMs }))
+  yield* cancelTools(journal, openCalls(journal), "The run reached its time limit.")
+  yield* failRun(journal, new RunTimedOut({ limitMs: journal.state().limits.timeMs }))
+})
+
+/** Leaves the run to the next process; one that has commands waiting is left as if this process had died. */
+const park = Effect.fnUntraced(function*(journal: Journal) {
+  const { status } = journal.state()
+  if (isOver(status) || status === "parked") return
+  const doubtful = decide(journal.state())
+  if (doubtful._tag === "DoubtTools") yield* doubtTools(journal, doubtful.calls)
+  const next = decide(journal.state())
+  yield* finish(journal, { _tag: "RunParked", v: 1, reason: next._tag === "Park" ? next.reason : "shutdown" })
 })
 
 /**
- * Performs a run until it has ended or is parked. A command to cancel and the time limit interrupt whatever it is doing;
- * what was under way is then settled and the run is ended.
+ * Performs a run until it has ended or is parked. A command to cancel, a message that interrupts, the end of the process and
+ * the time limit interrupt whatever it is doing; what was under way is then settled.
  */
 export const performRun = Effect.fnUntraced(function*(journal: Journal): Effect.fn.Return<void, AppendError, Needs> {
   const clock = yield* Clock.Clock
-  const { limits, since } = journal.state()
-  const body = yield* Effect.forkChild(steps(journal))
-  const left = Math.max(0, since + limits.timeMs - clock.currentTimeMillisUnsafe())
-  const first = yield* Effect.raceFirst(
-    Effect.as(Fiber.join(body), "done" as const),
-    Deferred.await(journal.cancelled).pipe(Effect.as("cancelled" as const), Effect.timeoutOrElse({
-      duration: left,
-      orElse: () => Effect.succeed("time" as const)
-    }))
-  )
-  if (first === "cancelled") yield* steps(yield* stop(journal, body, "Cancelled"))
-  if (first === "time") yield* timeOut(yield* stop(journal, body, "TimedOut"))
+  for (let current = journal;;) {
+    const { limits, since } = current.state()
+    const body = yield* Effect.forkChild(steps(current))
+    const first = yield* Effect.raceFirst(
+      Effect.as(Fiber.join(body), "done" as const),
+      Effect.timeoutOrElse(current.halted, {
+        duration: Math.max(0, since + limits.timeMs - clock.currentTimeMillisUnsafe()),
+        orElse: () => Effect.succeed("time" as const)
+      })
+    )
+    switch (first) {
+      case "done":
+        return
+      case "cancelled":
+        return yield* steps(yield* stop(current, body, "Cancelled"))
+      case "time":
+        return yield* timeOut(yield* stop(current, body, "TimedOut"))
+      case "shutdown":
+        return yield* park(yield* stop(current, body, "Shutdown"))
+      case "interrupted":
+        current = yield* stop(current, body, "Interrupted")
+        yield* cancelTools(current, openCalls(current), "A message interrupted this call.")
+    }
+  }
 }, (effect, journal) =>
   Effect.catchCause(effect, (cause) => {
     if (Cause.hasInterrupts(cause) || !Cause.hasDies(cause)) return Effect.failCause(cause)

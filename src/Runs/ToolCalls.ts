@@ -4,149 +4,147 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
-import * as Schema from "effect/Schema"
-import * as AiTool from "effect/ai/Tool"
+import { isSqlError } from "effect/sql/SqlError"
 import type { RegisteredTool } from "../Agent.ts"
-import { clean } from "../Run.ts"
-import type { Call, RunId, ToolOutcome, Transcript } from "../Run.ts"
-import { type AppendError, RunLog } from "../RunLog.ts"
+import type { Call, RunId, Transcript } from "../Run.ts"
+import { type AppendError, isAppendError, RunLog } from "../RunLog.ts"
 import type * as Tool from "../Tool.ts"
-import type { Journal } from "./Journal.ts"
-
-/** How one call ended: what the model is told, and the failure that ends the run, if it does. */
-interface Ending {
-  readonly outcome: ToolOutcome
-  readonly result: string
-  readonly fatal?: string
-}
+import { admit } from "./Admission.ts"
+import { Doubtful, type Ending, endingOf, parametersOf, perform, reconcile, sentence, TookTooLong } from "./Execution.ts"
+import type { Events, Journal } from "./Journal.ts"
 
 /** The same for every execution of a call, so that the other side can recognise a repetition. */
 const keyOf = (run: RunId, turn: number, call: string): string => `${run}:${turn}:${call}`
 
-const sentence = (outcome: ToolOutcome, result: string): Ending => ({ outcome, result: clean(result) })
-
-const unstorable = /\\u(?:0000|d[89a-f][0-9a-f]{2})/i
-
-const json = (value: unknown): string => {
-  const text = JSON.stringify(value) ?? "null"
-  return unstorable.test(text)
-    ? JSON.stringify(value, (_, part: unknown) => typeof part === "string" ? clean(part) : part)
-    : text
+/** One call that may be made: its tool, its parameters, and how it is written down. */
+interface Execution {
+  readonly tool: RegisteredTool
+  readonly call: Call
+  readonly parameters: unknown
+  readonly about: Tool.Call["Service"]
+  readonly limit: Duration.Duration
+  /** What the model is told of a result, where a person changed the parameters. */
+  readonly told: (result: string) => string
+  /** The event that ends it. */
+  readonly completed: (ending: Ending) => Events
+  attempts: number
 }
 
-const parse = (text: string): Option.Option<unknown> => {
-  if (text.trim() === "") return Option.some({})
-  try {
-    return Option.some(AiTool.unsafeSecureJsonParse(text))
-  } catch {
-    return Option.none()
-  }
+/** Runs the handler, again as the tool's schedule says; a `reconcilable` tool asks the other side before it does anything twice. */
+const attempted = ({ about, parameters, tool }: Execution, once: Effect.Effect<string, unknown>): Effect.Effect<string, unknown> => {
+  const asking: Effect.Effect<string, unknown> = tool.effect !== "reconcilable" ? once : Effect.catchCause(once, (cause) =>
+    Cause.hasInterruptsOnly(cause)
+      ? Effect.failCause(cause)
+      : Effect.flatMap(reconcile(tool, parameters, about), Option.match({
+        onSome: Effect.succeed,
+        onNone: () => Effect.failCause(cause)
+      })))
+  return tool.retry === undefined
+    ? asking
+    : Effect.retry(asking, { schedule: tool.retry, while: (error) => !(error instanceof Doubtful) && !isAppendError(error) })
 }
 
-const parametersOf = (tool: RegisteredTool, part: Transcript.ToolCallPart): Effect.Effect<unknown, Ending> =>
-  Option.match(parse(part.arguments), {
-    onNone: () => Effect.fail(sentence("invalid-parameters", "The parameters are not valid JSON. Call the tool again with complete, valid JSON.")),
-    onSome: (parameters) =>
-      Effect.mapError(tool.decode(parameters), (error) =>
-        sentence("invalid-parameters", `The parameters do not fit the tool "${tool.name}": ${error.message}`))
+/** Runs the handler of a call and writes down how it ended. */
+const execute = Effect.fnUntraced(function*(journal: Journal, execution: Execution): Effect.fn.Return<void, AppendError, RunLog> {
+  const log = yield* RunLog
+  const { about, call, completed, limit, parameters, told, tool } = execution
+  const transaction = tool.effect === "transactional" ? log.transaction : undefined
+  const counted = Effect.suspend(() => {
+    execution.attempts++
+    return perform(tool, limit, tool.handle(parameters, about, transaction?.sql))
   })
-
-const failureOf = (tool: RegisteredTool, error: unknown): Effect.Effect<Ending> => {
-  if (Schema.isSchemaError(error)) {
-    return Effect.succeed(sentence("invalid-result", `The tool "${tool.name}" returned something that its definition forbids.`))
+  const success = (result: string): Ending => ({ outcome: "success", result: told(result) })
+  const written: Effect.Effect<unknown, unknown> = transaction === undefined
+    ? Effect.flatMap(attempted(execution, counted), (result) => journal.emit(completed(success(result))))
+    // What its handler itself fails with of the log's errors is not about this log.
+    : attempted(execution, Effect.as(
+      journal.transact(transaction, Effect.catchIf(counted, isAppendError, Effect.die), (result) => completed(success(result))),
+      ""
+    ))
+  const exit = yield* Effect.exit(written)
+  if (Exit.isSuccess(exit)) return
+  const failure = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
+  if (transaction !== undefined && isAppendError(failure)) return yield* failure
+  if (failure instanceof Doubtful) return yield* doubt(journal, call.part, failure.reason)
+  const ending = yield* isSqlError(failure)
+    ? Effect.succeed(sentence("defect", `The tool "${tool.name}" broke its transaction, which was rolled back: ${failure.message}`))
+    : endingOf(tool, exit.cause)
+  if (failure instanceof TookTooLong && tool.effect === "unsafe") {
+    yield* doubt(journal, call.part, "it did not finish within its time limit")
   }
-  return tool.encodeFailure(error).pipe(
-    Effect.map((encoded): Ending => {
-      const result = json(said(encoded, error))
-      return tool.fatal ? { outcome: "failure", result, fatal: json(encoded) } : { outcome: "failure", result }
-    }),
-    Effect.orElseSucceed(() => sentence("failure", `The tool "${tool.name}" failed: ${messageOf(error)}`))
-  )
-}
+  yield* journal.emit(completed(ending))
+})
 
-/** What the model is told of a failure: its data, and its sentence where it has one. */
-const said = (encoded: unknown, error: unknown): unknown =>
-  error instanceof Error && error.message !== "" && Predicate.isObject(encoded)
-    ? { ...encoded, message: error.message }
-    : encoded
-
-const messageOf = (error: unknown): string => error instanceof Error ? error.message : String(error)
-
-/** Runs a handler within its time limit; whatever it does becomes a result, except interruption. */
-const execute = (tool: RegisteredTool, parameters: unknown, call: Tool.Call["Service"]): Effect.Effect<Ending> =>
-  tool.handle(parameters, call).pipe(
-    Effect.flatMap((value) =>
-      tool.encodeSuccess(value).pipe(
-        Effect.match({
-          onSuccess: (encoded): Ending => ({ outcome: "success", result: json(encoded) }),
-          onFailure: (error) =>
-            sentence("invalid-result", `The tool "${tool.name}" returned something that its definition forbids: ${error.message}`)
-        })
-      )
-    ),
-    Effect.timeoutOrElse({
-      duration: tool.timeout,
-      orElse: () => {
-        const limit = Duration.format(tool.timeout)
-        return Effect.succeed(sentence("timeout", `The tool "${tool.name}" did not finish within ${limit}.`))
-      }
-    }),
-    Effect.catchCause((cause) => {
-      const failure = Cause.findErrorOption(cause)
-      if (Option.isSome(failure)) return failureOf(tool, failure.value)
-      if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause as Cause.Cause<never>) // no failure is in it
-      return Effect.succeed(sentence("defect", `The tool "${tool.name}" broke: ${messageOf(Cause.squash(cause))}`))
-    })
-  )
-
-const runCall = Effect.fnUntraced(function*(journal: Journal, call: Call) {
+const runCall = Effect.fnUntraced(function*(journal: Journal, call: Call): Effect.fn.Return<void, AppendError, RunLog> {
   const log = yield* RunLog
   const clock = yield* Clock.Clock
   const { part } = call
   const state = journal.state()
   const turn = state.turns
   const startedAt = clock.currentTimeMillisUnsafe()
-  const complete = (ending: Ending) =>
-    journal.emit([{
-      _tag: "ToolCompleted",
-      v: 1,
-      turn,
-      call: part.id,
-      name: part.name,
-      durationMs: Math.round(clock.currentTimeMillisUnsafe() - startedAt),
-      ...ending
-    }])
+  let attempts = () => 1
+  const completed = (ending: Ending): Events => [{
+    _tag: "ToolCompleted",
+    v: 1,
+    turn,
+    call: part.id,
+    name: part.name,
+    durationMs: Math.round(clock.currentTimeMillisUnsafe() - startedAt),
+    ...(attempts() > 1 ? { attempts: attempts() } : {}),
+    ...ending
+  }]
+  const complete = (ending: Ending) => journal.emit(completed(ending))
 
   const tool = journal.registered.tools.get(part.name)
   if (tool === undefined) {
     const known = [...journal.registered.tools.keys()].join(", ") || "none"
     return yield* complete(sentence("unknown-tool", `There is no tool "${part.name}"; the tools are: ${known}.`))
   }
-  const parameters = yield* Effect.exit(parametersOf(tool, part))
-  if (Exit.isFailure(parameters)) {
-    return yield* complete(Option.getOrElse(Cause.findErrorOption(parameters.cause), () =>
+  const asked = yield* Effect.exit(parametersOf(tool, part))
+  if (Exit.isFailure(asked)) {
+    return yield* complete(Option.getOrElse(Cause.findErrorOption(asked.cause), () =>
       sentence("invalid-parameters", `The parameters of the tool "${tool.name}" could not be read.`)))
   }
+  const admission = tool.approval === undefined && call.approval === null
+    ? undefined
+    : yield* admit(journal, tool, call, asked.value)
+  if (admission?._tag === "Waits") return
+  if (admission?._tag === "Refused") return yield* complete(sentence("denied", admission.sentence))
+
   const key = keyOf(journal.run, turn, part.id)
+  const { toolMs } = state.limits
+  const execution: Execution = {
+    tool,
+    call,
+    parameters: admission === undefined ? asked.value : admission.parameters,
+    about: {
+      id: part.id,
+      run: journal.run,
+      org: state.org,
+      key,
+      progress: (message) => Effect.sync(() => log.announce(journal.run, { _tag: "Progress", call: part.id, tool: part.name, message }))
+    },
+    limit: toolMs === undefined ? tool.timeout : Duration.min(tool.timeout, Duration.millis(toolMs)),
+    told: admission?.told ?? ((result) => result),
+    completed,
+    attempts: 0
+  }
+  attempts = () => execution.attempts
+  if (call.status === "started" && call.effect === "reconcilable") {
+    const before = yield* Effect.result(reconcile(tool, execution.parameters, execution.about))
+    if (before._tag === "Failure") return yield* doubt(journal, part, before.failure.reason)
+    if (Option.isSome(before.success)) return yield* complete({ outcome: "success", result: execution.told(before.success.value) })
+  }
   const started = { _tag: "ToolStarted", v: 1, turn, call: part.id, name: part.name, effect: tool.effect, key } as const
   // A pure tool may be repeated, so the world cannot get ahead of the log through it.
   yield* tool.effect === "pure" ? journal.emit([started]) : journal.commit([started])
   journal.running.set(part.id, { name: part.name, since: startedAt })
-  const ending = yield* execute(tool, parameters.value, {
-    id: part.id,
-    run: journal.run,
-    org: state.org,
-    key,
-    progress: (message) => Effect.sync(() => log.announce(journal.run, { _tag: "Progress", call: part.id, tool: part.name, message }))
-  }).pipe(
+  yield* execute(journal, execution).pipe(
     Effect.ensuring(Effect.sync(() => journal.running.delete(part.id))),
     Effect.withSpan(`execute_tool ${part.name}`, {
       attributes: { "gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": part.name, "gen_ai.tool.call.id": part.id }
     }, { captureStackTrace: false })
   )
-  if (ending.outcome === "timeout" && tool.effect === "unsafe") yield* doubt(journal, part, "it did not finish within its time limit")
-  yield* complete(ending)
 })
 
 /** Writes down that a call may or may not have happened. */
@@ -171,7 +169,8 @@ export const doubtTools = (journal: Journal, calls: ReadonlyArray<Call>): Effect
 export const cancelTools = Effect.fnUntraced(function*(journal: Journal, calls: ReadonlyArray<Call>, why: string) {
   const now = yield* Clock.currentTimeMillis
   for (const { effect, part, status } of calls) {
-    const doubtful = status === "unknown" || (status === "started" && effect !== "pure")
+    // What is transactional did not happen, because it would have its result.
+    const doubtful = status === "unknown" || (status === "started" && effect !== "pure" && effect !== "transactional")
     if (status === "started" && doubtful) yield* doubt(journal, part, "it was interrupted")
     const since = journal.running.get(part.id)?.since
     yield* journal.emit([{

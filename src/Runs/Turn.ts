@@ -8,7 +8,7 @@ import type * as Response from "effect/ai/Response"
 import * as Model from "../Model.ts"
 import * as Money from "../Money.ts"
 import {
-  AttemptId, type AttemptError, type Bill, type CostSource, type ForbiddenModel, noUsage, type RunState, type UnknownModel
+  AttemptId, type AttemptError, type Bill, type CostSource, type ForbiddenModel, noUsage, type RunState, TurnTimedOut, type UnknownModel
 } from "../Run.ts"
 import { type AppendError, type Reserve, RunLog } from "../RunLog.ts"
 import type { Journal } from "./Journal.ts"
@@ -23,6 +23,8 @@ interface Attempt {
   /** True once the request may have reached the provider. */
   sent: boolean
   firstAt: number | null
+  /** When the last piece came. */
+  lastAt: number
   /** UTF-8 bytes of output received, which bound the tokens received. */
   bytes: number
   readonly inputBound: number
@@ -101,22 +103,53 @@ const boundOf = (state: RunState, attempt: Attempt, reason: string): Pick<Bill, 
 }
 
 /** Failures after which nobody knows what the provider did. */
-const unheard = new Set(["NetworkError", "Cancelled", "TimedOut", "InvalidResponseError"])
+const unheard = new Set([
+  "NetworkError", "Cancelled", "TimedOut", "Interrupted", "Shutdown", "FirstTokenTimedOut", "TurnTimedOut", "InvalidResponseError"
+])
 
 const bytesOf = (part: Response.StreamPartEncoded): number =>
   part.type === "text-delta" || part.type === "reasoning-delta" || part.type === "tool-params-delta"
     ? Buffer.byteLength(part.delta, "utf8")
     : 0
 
+/** Waits until an attempt has taken longer than one of the run's limits, and says which; for ever where it has none of them. */
+const overdue = (state: RunState, attempt: Attempt, clock: Clock.Clock): Effect.Effect<AttemptError> => {
+  const { firstTokenMs, idleMs, turnMs } = state.limits
+  const failure = (reason: string, message: string, retryable: boolean): AttemptError => ({ reason, message, retryable, retryAfterMs: 0 })
+  const next = (): { readonly at: number; readonly error: AttemptError } => {
+    const turn = turnMs === undefined ? Infinity : state.turnSince + turnMs
+    const isSilent = attempt.bytes === 0
+    const piece = isSilent
+      ? firstTokenMs === undefined ? Infinity : attempt.startedAt + firstTokenMs
+      : idleMs === undefined ? Infinity : attempt.lastAt + idleMs
+    if (turn <= piece) return { at: turn, error: failure("TurnTimedOut", `the turn took longer than ${turnMs} ms`, false) }
+    return isSilent
+      ? { at: piece, error: failure("FirstTokenTimedOut", `the model said nothing within ${firstTokenMs} ms`, true) }
+      : { at: piece, error: failure("StreamStalled", `the model fell silent for ${idleMs} ms`, true) }
+  }
+  return Effect.gen(function*() {
+    for (;;) {
+      const { at, error } = next()
+      const left = at - clock.currentTimeMillisUnsafe()
+      if (left <= 0) return error
+      yield* Number.isFinite(left) ? Effect.sleep(left) : Effect.never
+    }
+  })
+}
+
 /** Asks the model for one answer and writes down how that ended. */
 export const callModel = Effect.fnUntraced(function*(
   journal: Journal,
   number: number
-): Effect.fn.Return<void, AppendError | UnknownModel | ForbiddenModel, RunLog | Model.Models> {
+): Effect.fn.Return<void, AppendError | UnknownModel | ForbiddenModel | TurnTimedOut, RunLog | Model.Models> {
   const clock = yield* Clock.Clock
   const log = yield* RunLog
   const models = yield* Model.Models
   const before = journal.state()
+  const { firstTokenMs, idleMs, turnMs } = before.limits
+  if (turnMs !== undefined && number > 1 && clock.currentTimeMillisUnsafe() - before.turnSince >= turnMs) {
+    return yield* new TurnTimedOut({ model: before.model, limitMs: turnMs })
+  }
   const resolved = journal.resolved ?? (yield* models.resolve(before.model))
   journal.resolved = resolved
   const request = requestOf(journal, before, resolved)
@@ -130,6 +163,7 @@ export const callModel = Effect.fnUntraced(function*(
     startedAt: clock.currentTimeMillisUnsafe(),
     sent: false,
     firstAt: null,
+    lastAt: 0,
     bytes: 0,
     inputBound: input
   }
@@ -163,8 +197,9 @@ export const callModel = Effect.fnUntraced(function*(
   const granted = journal.state().attempt?.maxOutput ?? request.maxOutput
   const take = (parts: ReadonlyArray<Response.StreamPartEncoded>) => {
     const watched = log.isWatched(journal.run)
+    attempt.lastAt = clock.currentTimeMillisUnsafe()
     for (const part of parts) {
-      attempt.firstAt ??= clock.currentTimeMillisUnsafe()
+      attempt.firstAt ??= attempt.lastAt
       attempt.bytes += bytesOf(part)
       collector.add(part)
       if (watched && (part.type === "text-delta" || part.type === "reasoning-delta")) {
@@ -178,11 +213,12 @@ export const callModel = Effect.fnUntraced(function*(
     }
   }
 
-  yield* resolved.stream({ ...request, maxOutput: granted }).pipe(
-    Stream.runForEachArray((parts) => Effect.sync(() => take(parts))),
+  const answering = Stream.runForEachArray(resolved.stream({ ...request, maxOutput: granted }), (parts) => Effect.sync(() => take(parts)))
+  const isLimited = firstTokenMs !== undefined || idleMs !== undefined || turnMs !== undefined
+  yield* (isLimited ? Effect.raceFirst(answering, overdue(journal.state(), attempt, clock)) : answering).pipe(
     Effect.matchCauseEffect({
-      onSuccess: () =>
-        Option.match(collector.end(), {
+      onSuccess: (late: AttemptError | void) =>
+        late !== undefined ? failed(journal, { ...late, requestId: null }) : Option.match(collector.end(), {
           onNone: () =>
             failed(journal, {
               reason: "InvalidResponseError",

@@ -5,6 +5,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as PubSub from "effect/PubSub"
 import * as Schedule from "effect/Schedule"
+import { Approval } from "../Approval.ts"
 import { Inbox } from "../Inbox.ts"
 import type { RunId, StorageFailed } from "../Run.ts"
 import { LeaseRenewal, LeaseTime, Store } from "../RunLog.ts"
@@ -28,6 +29,7 @@ const quietly = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
 export const keepUp = Effect.fnUntraced(function*(claims: Claims) {
   const store = yield* Store
   const inbox = yield* Inbox
+  const approval = yield* Approval
   const clock = yield* Clock.Clock
   const takesOver = yield* TakesOver
   const lease = Duration.toMillis(yield* LeaseTime)
@@ -69,7 +71,7 @@ export const keepUp = Effect.fnUntraced(function*(claims: Claims) {
   )
 
   const sweep = Effect.gen(function*() {
-    const addressed = yield* inbox.addressed
+    const addressed = [...(yield* inbox.addressed), ...(yield* approval.overdue)]
     const orphans = takesOver || told.size > 0 ? yield* store.orphans(claims.agents, claims.performed(), 100) : []
     const needy = [...addressed, ...orphans]
     const ours = takesOver ? needy : needy.filter((run) => told.has(run) || claims.stopped(run) !== undefined)

@@ -1,0 +1,121 @@
+import { createHash } from "node:crypto"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as SqlClient from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
+import { type Request, table } from "./Approval/Request.ts"
+import { problemOf } from "./Database.ts"
+import { ApprovalId, OrgId, RunId, StorageFailed } from "./Run.ts"
+import { Tables } from "./RunLog.ts"
+
+export * from "./Approval/Error.ts"
+export { projection, type Request, type Status } from "./Approval/Request.ts"
+
+/** JSON with the members of each object in the order of their names. */
+const canonical = (value: unknown): unknown =>
+  Array.isArray(value)
+    ? value.map(canonical)
+    : typeof value === "object" && value !== null
+    ? Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => a < b ? -1 : 1).map(([key, part]) => [key, canonical(part)]))
+    : value
+
+/** What an approval is bound to. `parameters` are those of the model, decoded by the tool and encoded again. */
+export interface Bound {
+  readonly org: OrgId
+  readonly run: RunId
+  readonly turn: number
+  readonly call: string
+  readonly tool: string
+  readonly parameters: unknown
+  readonly policy: string
+}
+
+/** SHA-256, in hex, of what an approval is bound to: it is good for nothing else. */
+export const digestOf = ({ call, org, parameters, policy, run, tool, turn }: Bound): string => {
+  const text = JSON.stringify(["conductor.approval.1", org, run, turn, call, tool, canonical(parameters), policy])
+  return createHash("sha256").update(text).digest("hex")
+}
+
+const decode = Schema.decodeUnknownSync(Schema.Array(Schema.Struct({
+  id: ApprovalId,
+  org_id: OrgId,
+  run_id: RunId,
+  call_id: Schema.String,
+  tool: Schema.String,
+  digest: Schema.String,
+  status: Schema.Literals(["pending", "approved", "denied", "expired", "withdrawn"]),
+  created_at: Schema.Date,
+  expires_at: Schema.Date,
+  decided_by: Schema.NullOr(Schema.String),
+  decided_at: Schema.NullOr(Schema.Date),
+  comment: Schema.NullOr(Schema.String)
+})))
+
+const requestsOf = (rows: ReadonlyArray<unknown>): ReadonlyArray<Request> =>
+  decode(rows).map((row) => ({
+    id: row.id,
+    org: row.org_id,
+    run: row.run_id,
+    call: row.call_id,
+    tool: row.tool,
+    digest: row.digest,
+    status: row.status,
+    createdAt: row.created_at.getTime(),
+    expiresAt: row.expires_at.getTime(),
+    decidedBy: row.decided_by,
+    decidedAt: row.decided_at?.getTime() ?? null,
+    comment: row.comment
+  }))
+
+/** Requests for a person's approval of a tool call, as the logs of runs say. */
+export class Approval extends Context.Service<Approval, {
+  readonly find: (id: string) => Effect.Effect<Option.Option<Request>, StorageFailed>
+  /** The requests of an organisation that wait for a decision, oldest first. */
+  readonly pending: (org: OrgId, limit: number) => Effect.Effect<ReadonlyArray<Request>, StorageFailed>
+  /** The runs with a request whose time is over, at most a hundred. */
+  readonly overdue: Effect.Effect<ReadonlyArray<RunId>, StorageFailed>
+}>()("conductor-ai/Approval") {
+  /** Requests in Postgres. */
+  static readonly layer = Layer.effect(Approval, Effect.gen(function*() {
+    const sql = yield* SqlClient.SqlClient
+    const failed = Effect.mapError((error: SqlError) =>
+      new StorageFailed({ operation: "approvals", problem: problemOf(error), cause: error })
+    )
+    return Approval.of({
+      find: Effect.fn("Approval.find")((id) =>
+        sql`SELECT * FROM approvals WHERE id = ${id}`.pipe(
+          Effect.map((rows) => Option.fromUndefinedOr(requestsOf(rows)[0])),
+          failed
+        )
+      ),
+      pending: Effect.fn("Approval.pending")((org, limit) =>
+        sql`SELECT * FROM approvals WHERE org_id = ${org} AND status = 'pending' ORDER BY created_at, id LIMIT ${limit}`.pipe(
+          Effect.map(requestsOf),
+          failed
+        )
+      ),
+      overdue: Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        sql<{ readonly run_id: RunId }>`
+          SELECT DISTINCT run_id FROM approvals WHERE status = 'pending' AND expires_at <= to_timestamp(${now}::double precision / 1000)
+          LIMIT 100`.pipe(Effect.map((rows) => rows.map((row) => row.run_id)), failed))
+    })
+  }))
+
+  /** Requests in process memory, beside `RunLog.layerMemory`. */
+  static readonly layerMemory = Layer.effect(Approval, Effect.gen(function*() {
+    const requests = table(yield* Tables)
+    return Approval.of({
+      find: (id) => Effect.sync(() => Option.fromUndefinedOr(requests.get(id))),
+      pending: (org, limit) =>
+        Effect.sync(() => [...requests.values()].filter((one) => one.org === org && one.status === "pending").slice(0, limit)),
+      overdue: Effect.map(Clock.currentTimeMillis, (now) => [
+        ...new Set([...requests.values()].filter((one) => one.status === "pending" && one.expiresAt <= now).map((one) => one.run))
+      ])
+    })
+  }))
+}
+
