@@ -34,7 +34,8 @@ export interface RegisteredTool {
   readonly encodeSuccess: (value: unknown) => Effect.Effect<unknown, Schema.SchemaError>
   readonly encodeFailure: (error: unknown) => Effect.Effect<unknown, Schema.SchemaError>
   readonly decodeFailure: (encoded: unknown) => Effect.Effect<unknown, Schema.SchemaError>
-  readonly handle: (parameters: unknown, call: Tool.Call["Service"]) => Effect.Effect<unknown, unknown>
+  /** Calls the handler; `services` are what runs of this process are performed with. */
+  readonly handle: (parameters: unknown, call: Tool.Call["Service"], services: Context.Context<never>) => Effect.Effect<unknown, unknown>
 }
 
 /** What a model is told and what its tools promise, and the hash that names it. */
@@ -65,6 +66,15 @@ const registerTool = (plugin: Plugin.Any, tool: Tool.Any, handlers: Context.Cont
   // `toLayer` puts each handler under the tool's id; a tool without one is refused before this is called.
   const { context, handler } = handlers.mapUnsafe.get(tool.id) as AiTool.Handler<string>
   const annotations = tool.annotations
+  const given = new WeakMap<Context.Context<never>, ReadonlyArray<readonly [key: string, service: unknown]>>()
+  /** The services of the handler that are not those of the runs: they are few, and merging the whole contexts on each call is dear. */
+  const ownOf = (services: Context.Context<never>) => {
+    const known = given.get(services)
+    if (known !== undefined) return known
+    const own = [...context.mapUnsafe].filter(([key, service]) => services.mapUnsafe.get(key) !== service)
+    given.set(services, own)
+    return own
+  }
   return {
     name: tool.name,
     plugin: plugin.name,
@@ -76,13 +86,14 @@ const registerTool = (plugin: Plugin.Any, tool: Tool.Any, handlers: Context.Cont
     encodeSuccess: encoder(tool.successSchema),
     encodeFailure: encoder(tool.failureSchema),
     decodeFailure: decoder(tool.failureSchema),
-    handle: (parameters, call) => {
-      const services = Context.add(context, Tool.Call, call)
+    handle: (parameters, call, services) => {
       const preliminary = { toolCallId: call.id, preliminary: (value: unknown) => call.progress(JSON.stringify(value) ?? "") }
-      return Effect.updateContext(
-        handler(parameters, preliminary),
-        (fiber: Context.Context<never>) => Context.merge(fiber, services)
-      )
+      const own = ownOf(services)
+      return Effect.updateContext(handler(parameters, preliminary), (fiber: Context.Context<never>) => {
+        let mine = Context.add(fiber, Tool.Call, call)
+        for (const [key, service] of own) mine = Context.addUnsafe(mine, key, service)
+        return mine
+      })
     }
   }
 }

@@ -10,7 +10,7 @@ import * as AiTool from "effect/ai/Tool"
 import type { RegisteredTool } from "../Agent.ts"
 import { clean } from "../Run.ts"
 import type { Call, RunId, ToolOutcome, Transcript } from "../Run.ts"
-import { type AppendError, RunLog } from "../RunLog.ts"
+import type { AppendError } from "../RunLog.ts"
 import type * as Tool from "../Tool.ts"
 import type { Journal } from "./Journal.ts"
 
@@ -74,8 +74,8 @@ const said = (encoded: unknown, error: unknown): unknown =>
 const messageOf = (error: unknown): string => error instanceof Error ? error.message : String(error)
 
 /** Runs a handler within its time limit; whatever it does becomes a result, except interruption. */
-const execute = (tool: RegisteredTool, parameters: unknown, call: Tool.Call["Service"]): Effect.Effect<Ending> =>
-  tool.handle(parameters, call).pipe(
+const execute = (journal: Journal, tool: RegisteredTool, parameters: unknown, call: Tool.Call["Service"]): Effect.Effect<Ending> =>
+  tool.handle(parameters, call, journal.services).pipe(
     Effect.flatMap((value) =>
       tool.encodeSuccess(value).pipe(
         Effect.match({
@@ -101,8 +101,7 @@ const execute = (tool: RegisteredTool, parameters: unknown, call: Tool.Call["Ser
   )
 
 const runCall = Effect.fnUntraced(function*(journal: Journal, call: Call) {
-  const log = yield* RunLog
-  const clock = yield* Clock.Clock
+  const { clock, log } = journal
   const { part } = call
   const state = journal.state()
   const turn = state.turns
@@ -133,7 +132,7 @@ const runCall = Effect.fnUntraced(function*(journal: Journal, call: Call) {
   // A pure tool may be repeated, so the world cannot get ahead of the log through it.
   yield* tool.effect === "pure" ? journal.emit([started]) : journal.commit([started])
   journal.running.set(part.id, { name: part.name, since: startedAt })
-  const ending = yield* execute(tool, parameters.value, {
+  const ending = yield* execute(journal, tool, parameters.value, {
     id: part.id,
     run: journal.run,
     org: state.org,
@@ -154,7 +153,7 @@ const doubt = (journal: Journal, { id, name }: Transcript.ToolCallPart, reason: 
   journal.emit([{ _tag: "ToolUnknown", v: 1, call: id, name, reason }])
 
 /** Runs the calls of a turn at the same time, as many as the run's limit allows; each ends in exactly one result. */
-export const runTools = (journal: Journal, calls: ReadonlyArray<Call>): Effect.Effect<void, AppendError, RunLog> =>
+export const runTools = (journal: Journal, calls: ReadonlyArray<Call>): Effect.Effect<void, AppendError> =>
   calls[0] !== undefined && calls.length === 1 ? runCall(journal, calls[0]) : Effect.forEach(calls, (call) => runCall(journal, call), {
     concurrency: journal.state().limits.toolConcurrency,
     discard: true

@@ -1,5 +1,4 @@
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
@@ -10,7 +9,7 @@ import * as Money from "../Money.ts"
 import {
   AttemptId, type AttemptError, type Bill, type CostSource, type ForbiddenModel, noUsage, type RunState, type UnknownModel
 } from "../Run.ts"
-import { type AppendError, type Reserve, RunLog } from "../RunLog.ts"
+import type { AppendError, Reserve } from "../RunLog.ts"
 import type { Journal } from "./Journal.ts"
 
 /** The fewest output tokens that a request is made for when a budget runs short. */
@@ -112,13 +111,10 @@ const bytesOf = (part: Response.StreamPartEncoded): number =>
 export const callModel = Effect.fnUntraced(function*(
   journal: Journal,
   number: number
-): Effect.fn.Return<void, AppendError | UnknownModel | ForbiddenModel, RunLog | Model.Models> {
-  const clock = yield* Clock.Clock
-  const log = yield* RunLog
-  const models = yield* Model.Models
+): Effect.fn.Return<void, AppendError | UnknownModel | ForbiddenModel, Model.Models> {
+  const { clock, log } = journal
   const before = journal.state()
-  const resolved = journal.resolved ?? (yield* models.resolve(before.model))
-  journal.resolved = resolved
+  const resolved = journal.resolved ??= yield* (yield* Model.Models).resolve(before.model)
   const request = requestOf(journal, before, resolved)
   const input = inputOf(journal, before, request)
   // The place of its first event names an attempt for good.
