@@ -40,8 +40,16 @@ export interface RegisteredTool {
   readonly encodeSuccess: (value: unknown) => Effect.Effect<unknown, Schema.SchemaError>
   readonly encodeFailure: (error: unknown) => Effect.Effect<unknown, Schema.SchemaError>
   readonly decodeFailure: (encoded: unknown) => Effect.Effect<unknown, Schema.SchemaError>
-  /** Runs the handler; `sql` is the transaction's client, for a `transactional` tool. */
-  readonly handle: (parameters: unknown, call: Tool.Call["Service"], sql?: SqlClient.SqlClient) => Effect.Effect<unknown, unknown>
+  /**
+   * Runs the handler; `services` are what runs of this process are performed with, `sql` is the transaction's client, for a
+   * `transactional` tool.
+   */
+  readonly handle: (
+    parameters: unknown,
+    call: Tool.Call["Service"],
+    services: Context.Context<never>,
+    sql?: SqlClient.SqlClient
+  ) => Effect.Effect<unknown, unknown>
   /** Asks the other side whether a call happened, for a `reconcilable` tool. */
   readonly reconcile: ((parameters: unknown, call: Tool.Call["Service"]) => Effect.Effect<Tool.Reconciliation<unknown>, unknown>) | undefined
 }
@@ -101,6 +109,15 @@ const registerTool = (plugin: Plugin.Any, tool: Tool.Any, handlers: Context.Cont
   const effect = Context.get(annotations, Tool.Class)
   const timeout = Context.get(annotations, Tool.Timeout)
   const check = handlers.mapUnsafe.get(Plugin.checkKey(tool)) as Plugin.Check<Tool.Any> | undefined // what `Plugin.make` put there
+  const given = new WeakMap<Context.Context<never>, ReadonlyArray<readonly [key: string, service: unknown]>>()
+  /** The services of the handler that are not those of the runs: they are few, and merging the whole contexts on each call is dear. */
+  const ownOf = (services: Context.Context<never>) => {
+    const known = given.get(services)
+    if (known !== undefined) return known
+    const own = [...context.mapUnsafe].filter(([key, service]) => services.mapUnsafe.get(key) !== service)
+    given.set(services, own)
+    return own
+  }
   return {
     name: tool.name,
     plugin: plugin.name,
@@ -115,14 +132,14 @@ const registerTool = (plugin: Plugin.Any, tool: Tool.Any, handlers: Context.Cont
     encodeSuccess: encoder(tool.successSchema),
     encodeFailure: encoder(tool.failureSchema),
     decodeFailure: decoder(tool.failureSchema),
-    handle: (parameters, call, sql) => {
-      const given = Context.add(context, Tool.Call, call)
-      const services = sql === undefined ? given : Context.add(given, SqlClient.SqlClient, sql)
+    handle: (parameters, call, services, sql) => {
       const preliminary = { toolCallId: call.id, preliminary: (value: unknown) => call.progress(JSON.stringify(value) ?? "") }
-      return Effect.updateContext(
-        handler(parameters, preliminary),
-        (fiber: Context.Context<never>) => Context.merge(fiber, services)
-      )
+      const own = ownOf(services)
+      return Effect.updateContext(handler(parameters, preliminary), (fiber: Context.Context<never>) => {
+        let mine = Context.add(fiber, Tool.Call, call)
+        for (const [key, service] of own) mine = Context.addUnsafe(mine, key, service)
+        return sql === undefined ? mine : Context.add(mine, SqlClient.SqlClient, sql)
+      })
     },
     reconcile: check === undefined ? undefined : (parameters, call) =>
       Effect.updateContext(

@@ -104,7 +104,7 @@ export const makeClaims = Effect.gen(function*() {
 
   const open = (run: RunId, epoch: number, registered: Agent.Registered, after: After, state: RunState | undefined) =>
     Effect.flatMap(historyOf(after), (history) =>
-      Effect.provideContext(makeJournal({ run, epoch, registered, history, state }), services))
+      Effect.provideContext(makeJournal({ run, epoch, registered, history, state, services }), services))
 
   const launch = Effect.fnUntraced(function*(journal: Journal) {
     const stopped: Stopped = Deferred.makeUnsafe()

@@ -1,6 +1,8 @@
 import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Latch from "effect/Latch"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Registered } from "../Agent.ts"
@@ -25,6 +27,10 @@ export interface Journal {
   readonly run: RunId
   readonly epoch: number
   readonly registered: Registered
+  /** What runs of this process are performed with. */
+  readonly services: Context.Context<never>
+  readonly clock: Clock.Clock
+  readonly log: RunLog["Service"]
   /** The conversation of the session before this run. */
   readonly history: ReadonlyArray<Transcript.Message>
   readonly state: () => RunState
@@ -44,6 +50,8 @@ export interface Journal {
   readonly seal: () => Journal
   /** Takes in commands that have arrived; one that it has seen already is not taken in again. */
   readonly deliver: (letters: ReadonlyArray<Waiting>) => void
+  /** True where commands were delivered since the last time that they were collected. */
+  readonly hasMail: () => boolean
   /** The commands that were delivered since the last time. */
   readonly collect: () => ReadonlyArray<Waiting>
   /** Waits for a reason to stop what is under way, and says which. */
@@ -62,6 +70,12 @@ export interface Journal {
   readonly running: Map<string, { readonly name: string; readonly since: number }>
 }
 
+const none: ReadonlyArray<Waiting> = []
+
+/** What became of an append, where that is known without waiting, as in memory. */
+const outcomeOf = ({ effect }: Pending): Exit.Exit<Append, AppendError> | undefined =>
+  effect !== undefined && Exit.isExit(effect) ? effect as Exit.Exit<Append, AppendError> : undefined // an effect of these types that is an exit
+
 /** Opens the journal of a run that this process owns in that epoch; with no state, for its first events. */
 export const makeJournal = Effect.fnUntraced(function*(options: {
   readonly run: RunId
@@ -69,6 +83,7 @@ export const makeJournal = Effect.fnUntraced(function*(options: {
   readonly registered: Registered
   readonly history: ReadonlyArray<Transcript.Message>
   readonly state: RunState | undefined
+  readonly services: Context.Context<never>
 }) {
   const log = yield* RunLog
   const clock = yield* Clock.Clock
@@ -91,9 +106,9 @@ export const makeJournal = Effect.fnUntraced(function*(options: {
       current = after
       return { logged, before, after }
     }
-    const [first, ...rest] = events
-    const steps: Append["steps"] = [step(first), ...rest.map(step)]
-    const consumes = (more?.consumes ?? []).map(({ id }) => ({ id, seq: steps[0].logged.seq }))
+    const steps: [Step, ...Array<Step>] = [step(events[0])]
+    for (const event of events.slice(1)) steps.push(step(event))
+    const consumes = (more?.consumes ?? none).map(({ id }) => ({ id, seq: steps[0].logged.seq }))
     const append: Append = { run: options.run, epoch: options.epoch, steps, consumes }
     return more?.reserve === undefined ? append : { ...append, reserve: more.reserve }
   }
@@ -105,6 +120,7 @@ export const makeJournal = Effect.fnUntraced(function*(options: {
   }
 
   const flushed: Effect.Effect<void, AppendError> = Effect.suspend(() => {
+    if (outstanding.length === 0) return Effect.void
     const waiting = outstanding
     outstanding = []
     return Effect.forEach(waiting, Deferred.await, { discard: true })
@@ -114,6 +130,12 @@ export const makeJournal = Effect.fnUntraced(function*(options: {
     Effect.suspend(() => {
       const before = current
       const pending = log.submit(build(events, more))
+      const done = outstanding.length === 0 ? outcomeOf(pending) : undefined
+      if (done !== undefined) {
+        if (Exit.isSuccess(done)) learn(done.value)
+        else current = before
+        return Effect.asVoid(done)
+      }
       committing++
       idle.closeUnsafe()
       return flushed.pipe(
@@ -131,7 +153,9 @@ export const makeJournal = Effect.fnUntraced(function*(options: {
 
   const emit: Journal["emit"] = (events, more) =>
     Effect.sync(() => {
-      outstanding.push(log.submit(build(events, more)))
+      const pending = log.submit(build(events, more))
+      const done = outcomeOf(pending)
+      if (done === undefined || Exit.isFailure(done)) outstanding.push(pending)
     })
 
   const transact: Journal["transact"] = (transaction, effect, eventsOf) =>
@@ -163,6 +187,9 @@ export const makeJournal = Effect.fnUntraced(function*(options: {
       run: options.run,
       epoch: options.epoch,
       registered: options.registered,
+      services: options.services,
+      clock,
+      log,
       history: options.history,
       state,
       flushed,
@@ -190,6 +217,7 @@ export const makeJournal = Effect.fnUntraced(function*(options: {
           if (letter.command._tag === "Message" && letter.command.mode === "interrupt") halt("interrupted")
         }
       },
+      hasMail: () => mail.length > 0,
       collect: () => mail.splice(0),
       halted,
       halt,

@@ -90,7 +90,7 @@ const perform = (journal: Journal, next: Next): Effect.Effect<boolean, AppendErr
 const steps = Effect.fnUntraced(function*(journal: Journal) {
   let over = false
   while (!over) {
-    yield* consume(journal)
+    if (journal.hasMail()) yield* consume(journal)
     yield* expire(journal)
     over = yield* perform(journal, decide(journal.state()))
   }

@@ -7,7 +7,7 @@ import * as Option from "effect/Option"
 import { isSqlError } from "effect/sql/SqlError"
 import type { RegisteredTool } from "../Agent.ts"
 import type { Call, RunId, Transcript } from "../Run.ts"
-import { type AppendError, isAppendError, RunLog } from "../RunLog.ts"
+import { type AppendError, isAppendError } from "../RunLog.ts"
 import type * as Tool from "../Tool.ts"
 import { admit } from "./Admission.ts"
 import { Doubtful, type Ending, endingOf, parametersOf, perform, reconcile, sentence, TookTooLong } from "./Execution.ts"
@@ -45,13 +45,12 @@ const attempted = ({ about, parameters, tool }: Execution, once: Effect.Effect<s
 }
 
 /** Runs the handler of a call and writes down how it ended. */
-const execute = Effect.fnUntraced(function*(journal: Journal, execution: Execution): Effect.fn.Return<void, AppendError, RunLog> {
-  const log = yield* RunLog
+const execute = Effect.fnUntraced(function*(journal: Journal, execution: Execution): Effect.fn.Return<void, AppendError> {
   const { about, call, completed, limit, parameters, told, tool } = execution
-  const transaction = tool.effect === "transactional" ? log.transaction : undefined
+  const transaction = tool.effect === "transactional" ? journal.log.transaction : undefined
   const counted = Effect.suspend(() => {
     execution.attempts++
-    return perform(tool, limit, tool.handle(parameters, about, transaction?.sql))
+    return perform(tool, limit, tool.handle(parameters, about, journal.services, transaction?.sql))
   })
   const success = (result: string): Ending => ({ outcome: "success", result: told(result) })
   const written: Effect.Effect<unknown, unknown> = transaction === undefined
@@ -75,9 +74,8 @@ const execute = Effect.fnUntraced(function*(journal: Journal, execution: Executi
   yield* journal.emit(completed(ending))
 })
 
-const runCall = Effect.fnUntraced(function*(journal: Journal, call: Call): Effect.fn.Return<void, AppendError, RunLog> {
-  const log = yield* RunLog
-  const clock = yield* Clock.Clock
+const runCall = Effect.fnUntraced(function*(journal: Journal, call: Call): Effect.fn.Return<void, AppendError> {
+  const { clock, log } = journal
   const { part } = call
   const state = journal.state()
   const turn = state.turns
@@ -152,7 +150,7 @@ const doubt = (journal: Journal, { id, name }: Transcript.ToolCallPart, reason: 
   journal.emit([{ _tag: "ToolUnknown", v: 1, call: id, name, reason }])
 
 /** Runs the calls of a turn at the same time, as many as the run's limit allows; each ends in exactly one result. */
-export const runTools = (journal: Journal, calls: ReadonlyArray<Call>): Effect.Effect<void, AppendError, RunLog> =>
+export const runTools = (journal: Journal, calls: ReadonlyArray<Call>): Effect.Effect<void, AppendError> =>
   calls[0] !== undefined && calls.length === 1 ? runCall(journal, calls[0]) : Effect.forEach(calls, (call) => runCall(journal, call), {
     concurrency: journal.state().limits.toolConcurrency,
     discard: true

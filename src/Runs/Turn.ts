@@ -1,5 +1,5 @@
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
@@ -10,7 +10,7 @@ import * as Money from "../Money.ts"
 import {
   AttemptId, type AttemptError, type Bill, type CostSource, type ForbiddenModel, noUsage, type RunState, TurnTimedOut, type UnknownModel
 } from "../Run.ts"
-import { type AppendError, type Reserve, RunLog } from "../RunLog.ts"
+import type { AppendError, Reserve } from "../RunLog.ts"
 import type { Journal } from "./Journal.ts"
 
 /** The fewest output tokens that a request is made for when a budget runs short. */
@@ -141,17 +141,14 @@ const overdue = (state: RunState, attempt: Attempt, clock: Clock.Clock): Effect.
 export const callModel = Effect.fnUntraced(function*(
   journal: Journal,
   number: number
-): Effect.fn.Return<void, AppendError | UnknownModel | ForbiddenModel | TurnTimedOut, RunLog | Model.Models> {
-  const clock = yield* Clock.Clock
-  const log = yield* RunLog
-  const models = yield* Model.Models
+): Effect.fn.Return<void, AppendError | UnknownModel | ForbiddenModel | TurnTimedOut, Model.Models> {
+  const { clock, log } = journal
   const before = journal.state()
   const { firstTokenMs, idleMs, turnMs } = before.limits
   if (turnMs !== undefined && number > 1 && clock.currentTimeMillisUnsafe() - before.turnSince >= turnMs) {
     return yield* new TurnTimedOut({ model: before.model, limitMs: turnMs })
   }
-  const resolved = journal.resolved ?? (yield* models.resolve(before.model))
-  journal.resolved = resolved
+  const resolved = journal.resolved ??= yield* (yield* Model.Models).resolve(before.model)
   const request = requestOf(journal, before, resolved)
   const input = inputOf(journal, before, request)
   // The place of its first event names an attempt for good.
