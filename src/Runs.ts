@@ -16,7 +16,7 @@ import { makeClaims, storage } from "./Runs/Claim.ts"
 import { Registry } from "./Runs/Registry.ts"
 import { keepUp } from "./Runs/Upkeep.ts"
 
-export { Registry } from "./Runs/Registry.ts"
+export { BetweenTools, Registry } from "./Runs/Registry.ts"
 export { TakesOver } from "./Runs/Upkeep.ts"
 
 /** The longest name of a session, in characters. */
