@@ -22,7 +22,7 @@ import {
   type Usage
 } from "./Run.ts"
 import * as RunLog from "./RunLog.ts"
-import { Registry, Runs, type StartError } from "./Runs.ts"
+import { BetweenTools, Registry, Runs, type StartError } from "./Runs.ts"
 import * as Tool from "./Tool.ts"
 
 export type { Decision, Pending, Resolution, SendOptions } from "./Conductor/Commands.ts"
@@ -135,7 +135,7 @@ const registry = <const A extends Agents>(agents: A): Layer.Layer<Registry, Regi
       }
       registered.set(agent.name, yield* Agent.register(agent, memo))
     }
-    return registered
+    return (yield* BetweenTools)(registered)
     // The loop over agents loses which errors and services are whose; together they are those of `A`.
   })) as never
 
@@ -232,12 +232,21 @@ export class Conductor extends Context.Service<Conductor, {
 
   /** In process memory: nothing outlives the layer. The same rules, fences, budgets and audit as on a database. */
   static readonly layerMemory = <const A extends Agents, E = Model.CatalogInvalid | Config.ConfigError>(options: Options<A, E>) =>
+    Conductor.layerTables(options).pipe(Layer.provideMerge(RunLog.Tables.layer))
+
+  /** In tables of this process that are there already: the next runtime over them finds what this one leaves. */
+  static readonly layerTables = <const A extends Agents, E = Model.CatalogInvalid | Config.ConfigError>(options: Options<A, E>) =>
     runtime(options.agents).pipe(
       Layer.provideMerge(Layer.mergeAll(Inbox.Inbox.layerMemory, Approval.Approval.layerMemory, Budget.Budget.layerMemory, AuditLog.AuditLog.layerMemory)),
-      Layer.provideMerge(RunLog.RunLog.layerMemory(gates, projections(options.agents))),
+      Layer.provideMerge(RunLog.RunLog.layerTables(gates, projections(options.agents))),
       Layer.provideMerge(options.models ?? (models as Layer.Layer<Model.Models | Model.Catalog, E>)), // `E` is its default where `models` is absent
       Layer.provideMerge(SecureRandom.layerWebCrypto)
     )
+
+  /** Durable, on the database of a layer, such as one that several runtimes share. */
+  static readonly layerDatabase = <const A extends Agents, E2, E = Model.CatalogInvalid | Config.ConfigError>(
+    options: Options<A, E> & { readonly database: Database.DatabaseLayer<E2> }
+  ) => durable(options, options.database)
 
   /** Runs an agent and waits for its answer. A tool failure that ends the run is failed with as itself. */
   static run<A extends Agent.Any>(

@@ -19,7 +19,7 @@ export * from "./RunLog/Append.ts"
 export type { Live } from "./RunLog/Hub.ts"
 export { LeaseRenewal, LeaseTime } from "./RunLog/Lease.ts"
 export { FlushPatience } from "./RunLog/Sql.ts"
-export { type RunFilter, type RunRow, Store } from "./RunLog/Store.ts"
+export { BetweenStore, type RunFilter, type RunRow, Store } from "./RunLog/Store.ts"
 export { Tables } from "./RunLog/Tables.ts"
 export type { Transaction } from "./RunLog/Transaction.ts"
 export type { Pending } from "./RunLog/Writer.ts"
@@ -158,8 +158,12 @@ export class RunLog extends Context.Service<RunLog, {
   static readonly layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<Projection>) =>
     RunLog.layer.pipe(Layer.provideMerge(layerSql(gates, projections)))
 
+  /** The log in tables of this process, which are there already. */
+  static readonly layerTables = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<Projection>) =>
+    RunLog.layer.pipe(Layer.provideMerge(layerMemory(gates, projections)))
+
   /** The log in process memory. */
   static readonly layerMemory = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<Projection>) =>
-    RunLog.layer.pipe(Layer.provideMerge(layerMemory(gates, projections)), Layer.provideMerge(Tables.layer))
+    RunLog.layerTables(gates, projections).pipe(Layer.provideMerge(Tables.layer))
 }
 

@@ -17,7 +17,7 @@ import { type Drained, makeClaims, storage } from "./Runs/Claim.ts"
 import { Registry } from "./Runs/Registry.ts"
 import { keepUp } from "./Runs/Upkeep.ts"
 
-export { Registry } from "./Runs/Registry.ts"
+export { BetweenTools, Registry } from "./Runs/Registry.ts"
 export { TakesOver } from "./Runs/Upkeep.ts"
 
 export type { Drained } from "./Runs/Claim.ts"

@@ -9,7 +9,7 @@ import { type AgentName, isOver, type Logged, promptTokens, RunConflict, type Ru
 import { outcomesOf } from "./Answer.ts"
 import type { Append, Gate, Projection, Row, Verdict } from "./Append.ts"
 import { LeaseTime } from "./Lease.ts"
-import { type BadBatch, type RunFilter, type RunRow, Store } from "./Store.ts"
+import { type BadBatch, BetweenStore, type RunFilter, type RunRow, Store } from "./Store.ts"
 import { Tables } from "./Tables.ts"
 
 interface Entry {
@@ -170,7 +170,8 @@ export const layerMemory = (gates: ReadonlyArray<Gate>, projections: ReadonlyArr
       return (yield* rows).filter((row) => !isOver(row.status) && row.status === "running" && (row.owner === runner || !isOwned(row, at)))
     })
 
-    return Store.of({
+    const between = yield* BetweenStore
+    return between({
       runner,
       lanes: 1,
       transaction: undefined,

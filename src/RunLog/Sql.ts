@@ -17,7 +17,7 @@ import {
 import { type Append, type AppendError, type Gate, granted, type Projection, type Row } from "./Append.ts"
 import { outcomesOf } from "./Answer.ts"
 import { LeaseTime } from "./Lease.ts"
-import { type BadBatch, type Outcome, type RunFilter, type RunRow, Store } from "./Store.ts"
+import { type BadBatch, BetweenStore, type Outcome, type RunFilter, type RunRow, Store } from "./Store.ts"
 import { makeTransaction } from "./Transaction.ts"
 
 /** How long a flush is tried again while the database cannot be reached. */
@@ -341,7 +341,8 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
     const orphan = sql`r.status = 'running' AND NOT EXISTS (
       SELECT 1 FROM runners o WHERE o.id = r.owner AND o.id <> ${runner} AND o.lease_until > now())`
 
-    return Store.of({
+    const between = yield* BetweenStore
+    return between({
       runner,
       // The embedded database has one connection, so a second flush would only wait for it.
       lanes: kind === "postgres" ? 2 : 1,

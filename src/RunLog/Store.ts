@@ -88,3 +88,8 @@ export class Store extends Context.Service<Store, {
   /** The run of a session that came last. */
   readonly latest: (org: OrgId, session: SessionId) => Effect.Effect<Option.Option<RunRow>, StorageFailed>
 }>()("conductor-ai/RunLog/Store") {}
+
+/** What stands between a store and the runtime over it: nothing, but where the test kit lets processes die. */
+export const BetweenStore = Context.Reference<(store: Store["Service"]) => Store["Service"]>("conductor-ai/RunLog/BetweenStore", {
+  defaultValue: () => (store) => store
+})
