@@ -36,8 +36,8 @@ const aims: ReadonlyArray<Phase> = [
 /** Runs that each worker has under way. */
 const active = 6
 
-/** Milliseconds of a worker's lease. */
-const lease = 1_200
+/** Milliseconds of a worker's lease, which a worker alone waits for every time. */
+const leaseOf = (workers: number): number => workers === 1 ? 800 : 1_200
 
 /** Milliseconds that a worker may take for anything that it must do. */
 const patience = 60_000
@@ -82,7 +82,7 @@ export const carryOut = async (campaign: Campaign): Promise<Outcome> => {
   const launch = (begin: Orders["begin"]): Reporter => {
     const worker = spare
     spare = new Reporter("worker.ts")
-    worker.tell({ seed, world: world.url, at, active, begin, lease } satisfies Orders)
+    worker.tell({ seed, world: world.url, at, active, begin, lease: leaseOf(campaign.workers) } satisfies Orders)
     return worker
   }
 
@@ -94,13 +94,15 @@ export const carryOut = async (campaign: Campaign): Promise<Outcome> => {
   /** Kills one worker at a moment, or a place, of chance. */
   const kill = async (number: number): Promise<void> => {
     const aim = number % 2 === 0 ? aims[(number / 2) % aims.length] : undefined
-    const slot = aim === "starting up" ? launched : between(0, crew.length - 1, seed, "worker", number)
+    const slot = aim === "starting up" || aim === "in a claim" ? launched : between(0, crew.length - 1, seed, "worker", number)
     const worker = crew[slot]
     if (worker === undefined) return
     if (aim !== "starting up") await ready(worker)
-    if (aim === undefined || aim === "starting up") {
+    if (aim === "starting up") {
+      await worker.until(() => false, between(0, 150, seed, "moment", number))
+    } else if (aim === undefined) {
       // Most moments are of a worker that is busy; one that waits for a lease to end is killed sometimes.
-      if (aim === undefined && chance(seed, "busy", number) < 0.85) await worker.until((report) => report.startsWith("+ in a model"), 5_000)
+      if (chance(seed, "busy", number) < 0.85) await worker.until((report) => report.startsWith("+ in a model"), 5_000)
       await worker.until(() => false, between(0, 600, seed, "moment", number))
     } else {
       worker.tell({ phase: aim, nth: aim === "in a claim" ? 1 : between(1, 15, seed, "nth", number) })

@@ -36,7 +36,8 @@ export const aimAt = ({ nth, phase }: Aim): void => {
 /** Milliseconds that a process stands still when nobody kills it after all. */
 const patience = 3_000
 
-const standStill = (): void => {
+/** Stands still until this process is killed, or nobody kills it. */
+export const standStill = (): void => {
   aim = undefined
   say("@")
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, patience)

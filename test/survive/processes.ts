@@ -1,8 +1,10 @@
 /** The processes that a campaign starts, and nothing of them left behind, also when it fails. */
+import { Effect } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
 import * as path from "node:path"
 import * as readline from "node:readline"
 import type { Readable } from "node:stream"
+import type { Order, Setup } from "./fleet.ts"
 
 const living = new Set<ChildProcess>()
 process.once("exit", () => {
@@ -67,9 +69,29 @@ export class Reporter {
     })
   }
 
+  /** Waits for a report that begins so; fails with what the process said where none comes within 30 s. */
+  saw(beginning: string): Effect.Effect<string> {
+    return Effect.promise(async () => {
+      const begins = (report: string) => report.startsWith(beginning)
+      if (await this.until(begins, 30_000)) return this.reports.find(begins) ?? ""
+      throw new Error(`"${beginning}" was not reported: ${this.reports.slice(-20).join(" | ")} ${this.output}`)
+    })
+  }
+
   /** Kills the process, by its id, and waits until it is gone and every report is read. */
   async kill(): Promise<void> {
     if (this.child.pid !== undefined && living.has(this.child)) process.kill(this.child.pid, "SIGKILL")
     await this.ended
   }
 }
+
+/** A process of `fleet.ts` that is ready; killed at the end of the scope. */
+export const started = Effect.fnUntraced(function*(setup: Setup) {
+  const reporter = yield* Effect.acquireRelease(
+    Effect.sync(() => new Reporter("fleet.ts")),
+    (reporter) => Effect.promise(() => reporter.kill())
+  )
+  reporter.tell(setup)
+  yield* reporter.saw("ready")
+  return Object.assign(reporter, { order: (order: Order) => reporter.tell(order) })
+})

@@ -114,7 +114,7 @@ const judge = (tally: Tally, { call, events, rows, seen }: Facts): void => {
 }
 
 /** One run: its sequence, its conversation, its row, its turns and its calls. */
-const run = Effect.fnUntraced(function*(tally: Tally, witnessed: Witnessed, rows: ReadonlyMap<string, number>, row: Run.RunState, events: Events) {
+const run = (tally: Tally, witnessed: Witnessed, rows: ReadonlyMap<string, number>, row: Run.RunState, events: Events): void => {
   const n = numberOf(row.session)
   tally.count(`runs ${row.status}`)
   tally.count("events", events.length)
@@ -145,7 +145,7 @@ const run = Effect.fnUntraced(function*(tally: Tally, witnessed: Witnessed, rows
       )
     }
   }
-})
+}
 
 /** Money: nothing reserved, and in each scope spent what the runs in it cost. */
 const money = Effect.fnUntraced(function*(tally: Tally, states: ReadonlyArray<Run.RunState>) {
@@ -183,7 +183,7 @@ export const verify = Effect.fnUntraced(function*(witnessed: Witnessed) {
     tally.holds(row.seq === state.seq && row.status === state.status && row.cost === state.cost, () =>
       `run ${numberOf(row.session)}: its row (${row.status}, ${row.seq}) does not agree with its log (${state.status}, ${state.seq})`)
     states.push(state)
-    yield* run(tally, witnessed, written, state, events)
+    run(tally, witnessed, written, state, events)
   }
   tally.count("runs", rows.length)
   tally.holds(new Set(rows.map((row) => row.session)).size === rows.length, () => "a session has more than one run")

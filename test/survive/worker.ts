@@ -67,11 +67,10 @@ const perform = (orders: Orders) =>
     yield* Effect.forEach(fresh(), (one) => one, { concurrency: orders.active, discard: true })
     say("done")
   }).pipe(
-    Effect.provide(layerOf(orders)),
-    Effect.provide(Layer.mergeAll(
+    Effect.provide(layerOf(orders).pipe(Layer.provide([
       Layer.succeed(LeaseTime, Duration.millis(orders.lease)),
       Layer.succeed(LeaseRenewal, Duration.millis(orders.lease / 4))
-    )),
+    ]))),
     Effect.provideService(Tracer.Tracer, tracer)
   )
 
