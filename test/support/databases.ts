@@ -19,7 +19,8 @@ import { Database, type DatabaseLayer, type MigrateOptions } from "../../src/Dat
 /** A path that nothing uses yet, removed after the run. */
 export const scratchPath = (name: string) => path.join(inject("scratch"), `${name}-${randomUUID()}`)
 
-const administer = <A>(use: (client: PgClient.PgClient) => Effect.Effect<A, unknown>) =>
+/** Does something in the maintenance database of the server. */
+export const administer = <A>(use: (client: PgClient.PgClient) => Effect.Effect<A, unknown>) =>
   PgClient.makeClient({ url: Redacted.make(inject("postgresUrl")) }).pipe(
     Effect.flatMap(use),
     Effect.scoped,

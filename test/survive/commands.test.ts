@@ -1,0 +1,81 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Clock, Effect, Redacted } from "effect"
+import { Conductor, Run } from "../../src/index.ts"
+import * as testing from "../../src/testing.ts"
+import { freshPostgres } from "../support/databases.ts"
+import { onlooker } from "./campaign.ts"
+import { direct } from "./director.ts"
+import { started } from "./processes.ts"
+
+/** The value that so much of a sample does not exceed. */
+const percentile = (sample: ReadonlyArray<number>, share: number): number =>
+  sample.toSorted((a, b) => a - b)[Math.ceil(sample.length * share) - 1] ?? Number.NaN
+
+const idOf = (report: string) => Run.RunId.make(report.split(" ")[2] ?? "")
+
+describe("commands from another process", () => {
+  it.live("cancel runs in a model call and in handlers, fifty times", () =>
+    Effect.gen(function*() {
+      const { url } = yield* freshPostgres()
+      const at = { url: Redacted.value(url) }
+      const director = yield* direct({
+        model: ({ users: [number] }) =>
+          Number(number) % 2 === 0 ? { text: "A long ans", hang: true } : { calls: [{ id: "a", name: "idempotent" }, { id: "b", name: "unsafe" }] },
+        call: () => new Promise(() => {})
+      })
+      const owner = yield* started({ name: "owner", at, server: director.url })
+      const latencies: Array<number> = []
+      yield* Effect.gen(function*() {
+        for (let number = 0; number < 50; number++) {
+          owner.order({ start: `c${number}`, input: String(number) })
+          const run = idOf(yield* owner.saw(`started c${number} `))
+          if (number % 2 === 0) yield* owner.saw(`event c${number} TurnStarted`)
+          else yield* owner.saw(`event c${number} ToolStarted b`)
+          yield* Effect.sleep("20 millis")
+          const asked = yield* Clock.currentTimeMillis
+          yield* Conductor.cancel(run, "enough")
+          // Reported when it is durable.
+          yield* owner.saw(`event c${number} RunCancelled`)
+          latencies.push((yield* Clock.currentTimeMillis) - asked)
+          const end = (yield* testing.events(run)).at(-1)?.event
+          assert.isTrue(end?._tag === "RunCancelled" && end.reason === "enough" && end.left.length === 0)
+          const state = yield* testing.check(run)
+          assert.strictEqual(state.open, null)
+        }
+      }).pipe(Effect.provide(onlooker(at)))
+      const [median, p95, most] = [0.5, 0.95, 1].map((share) => percentile(latencies, share))
+      console.log(`From a command to cancel in one process to the durable RunCancelled in another: median ${median} ms, p95 ${p95} ms, most ${most} ms (50 runs)`)
+      assert.isAtMost(p95 ?? Number.NaN, 250)
+    }), 90_000)
+
+  it.live("are heard by a run in the middle of a turn, in order, and once each", () =>
+    Effect.gen(function*() {
+      const { url } = yield* freshPostgres()
+      const at = { url: Redacted.value(url) }
+      let letGo: (value: unknown) => void = () => {}
+      const held = new Promise((resolve) => {
+        letGo = resolve
+      })
+      const director = yield* direct({
+        model: ({ turn }) => turn === 1 ? { calls: [{ id: "a", name: "idempotent" }] } : { text: "Done." },
+        call: () => held
+      })
+      const owner = yield* started({ name: "owner", at, server: director.url })
+      owner.order({ start: "told", input: "Go." })
+      yield* owner.saw("event told ToolStarted a")
+      const run = idOf(yield* owner.saw("started told "))
+      yield* Effect.gen(function*() {
+        const conductor = yield* Conductor
+        for (const text of ["first", "second", "third"]) {
+          yield* conductor.send(run, text)
+          // A sender who does not know whether it was accepted sends it again.
+          yield* conductor.send(run, text, text)
+          yield* conductor.send(run, text, text)
+        }
+        letGo("done")
+        yield* owner.saw("ended told completed")
+        assert.deepStrictEqual(director.asked.at(-1)?.users, ["Go.", "first", "first", "second", "second", "third", "third"])
+        yield* testing.check(run)
+      }).pipe(Effect.provide(onlooker(at)))
+    }), 60_000)
+})

@@ -1,0 +1,101 @@
+/** What is performed while it is killed: runs of ten steps, each with one to eight tool calls of every effect class at the same time. */
+import { Effect, Schema } from "effect"
+import { Agent, Plugin, type Run, Tool } from "../../src/index.ts"
+import * as testing from "../../src/testing.ts"
+import { between, chance } from "./chance.ts"
+import { handlerPhase, place, say } from "./phases.ts"
+import { callName } from "./world.ts"
+
+/** Turns that ask for tools; one more answers. */
+export const steps = 10
+/** Tool calls of one turn at most. */
+export const mostCalls = 8
+
+/** The organisation, and what it, a session and a run may spend. */
+export const budgets = { org: "1000", session: "2", run: "1 USD" } as const
+
+/** The effect classes and how often each is called. */
+const classes: ReadonlyArray<readonly [Run.EffectClass, number]> = [["pure", 0.35], ["idempotent", 0.55], ["unsafe", 0.1]]
+
+/** A call that the model asks for. */
+export interface Planned {
+  readonly n: number
+  readonly turn: number
+  readonly index: number
+  readonly tool: Run.EffectClass
+}
+
+/** The calls of a turn of run `n`. */
+export const planned = (seed: string, n: number, turn: number): ReadonlyArray<Planned> =>
+  turn > steps ? [] : Array.from({ length: between(1, mostCalls, seed, "calls", n, turn) }, (_, index) => {
+    let left = chance(seed, "class", n, turn, index)
+    const [tool] = classes.find(([, share]) => (left -= share) < 0) ?? ["pure"]
+    return { n, turn, index, tool }
+  })
+
+/** The session of run `n`, by which it is known before and after it has an id. */
+export const sessionOf = (n: number): string => `survive-${n}`
+/** The number of the run of a session. */
+export const numberOf = (session: string): number => Number(session.slice("survive-".length))
+
+const parameters = Schema.Struct({ n: Schema.Int, turn: Schema.Int, index: Schema.Int })
+const define = <const Class extends "pure" | "idempotent" | "unsafe">(effect: Class) =>
+  Tool.make(effect, { description: `A tool that is ${effect}.`, parameters, success: Schema.Int, effect, timeout: "2 minutes" })
+
+const tools = [define("pure"), define("idempotent"), define("unsafe")] as const
+
+/** Tells the other side of an effect and waits for its answer. */
+export const tell = (url: string, path: string, letter: object): Effect.Effect<unknown> =>
+  Effect.promise((signal) =>
+    fetch(`${url}${path}`, { method: "POST", body: JSON.stringify(letter), signal }).then((response) => response.json())
+  )
+
+const pluginOf = (seed: string, world: string) => {
+  /** An effect between two pauses, with a place to be killed at before it and one after it. */
+  const around = (tool: Run.EffectClass, params: typeof parameters.Type, effect: (letter: object) => Effect.Effect<unknown>) =>
+    Effect.gen(function*() {
+      const { key } = yield* Tool.Call
+      const pause = (when: string) => Effect.sleep(between(0, 15, seed, when, callName(params)))
+      const here = Effect.sync(() => place(handlerPhase(tool)))
+      yield* pause("before")
+      yield* here
+      yield* effect({ call: callName(params), key })
+      yield* here
+      yield* pause("after")
+      return params.index
+    })
+  return Plugin.make("effects", {
+    tools,
+    handlers: {
+      pure: (params) => around("pure", params, () => Effect.void),
+      idempotent: (params) => around("idempotent", params, (letter) => tell(world, "/idempotent", letter)),
+      unsafe: (params) => around("unsafe", params, (letter) => tell(world, "/unsafe", letter))
+    }
+  })
+}
+
+/** The agent, whose tools have their effects on that other side. */
+export const agentOf = (seed: string, world: string) =>
+  Agent.make("survivor", {
+    instructions: "Go on.",
+    model: "scripted:survivor",
+    plugins: [pluginOf(seed, world)],
+    // However often a run is killed, it is neither too late nor too often.
+    limits: { cost: budgets.run, turns: steps + 1, attempts: 100, time: "2 hours", toolConcurrency: mostCalls }
+  })
+
+/** The model: reports each request, and asks for the calls of the turn. */
+export const modelOf = (seed: string) =>
+  testing.script((request) =>
+    Effect.sync(() => {
+      const [first] = request.messages
+      const n = first?.role === "user" ? Number(first.text) : 0
+      const turn = 1 + request.messages.filter((message) => message.role === "assistant").length
+      say(`? ${n} ${turn}`)
+      place("in a model call")
+      return {
+        delay: between(0, 20, seed, "delay", n, turn),
+        text: turn > steps ? "Done." : `Step ${turn}.`,
+        toolCalls: planned(seed, n, turn).map(({ index, n, tool, turn }) => ({ id: `c${turn}-${index}`, name: tool, params: { n, turn, index } }))
+      }
+    }), { pieces: 4 })

@@ -1,0 +1,200 @@
+/** What must hold when everything is over, however often the workers were killed; a sentence for each thing that does not. */
+import { Effect } from "effect"
+import * as SqlClient from "effect/sql/SqlClient"
+import { AuditLog, Budget, Conductor, Money, Run } from "../../src/index.ts"
+import * as testing from "../../src/testing.ts"
+import { numberOf, planned, type Planned, steps } from "./subject.ts"
+import { callName, type Seen, type World } from "./world.ts"
+
+/** What the parent knows from its own side. */
+export interface Witnessed {
+  readonly seed: string
+  readonly world: World
+  /** Runs whose start was acknowledged, by number. */
+  readonly acknowledged: ReadonlyMap<number, string>
+  /** Requests to the model by `run turn`. */
+  readonly requests: ReadonlyMap<string, number>
+  /** When workers were killed, in milliseconds since 1970. */
+  readonly kills: ReadonlyArray<number>
+}
+
+/** What was found. */
+export interface Report {
+  readonly broken: ReadonlyArray<string>
+  /** How many there were of what. */
+  readonly counts: Readonly<Record<string, number>>
+}
+
+type Events = ReadonlyArray<Run.Logged>
+type Event<Tag extends Run.RunEvent["_tag"]> = Extract<Run.RunEvent, { readonly _tag: Tag }>
+
+const of = <const Tag extends Run.RunEvent["_tag"]>(events: Events, tag: Tag): ReadonlyArray<Event<Tag>> =>
+  events.flatMap(({ event }) => event._tag === tag ? [event as Event<Tag>] : []) // its tag says so
+
+const nothing: Seen = { requests: 0, effects: 0, keys: new Set() }
+
+/** The counts of a campaign. */
+class Tally {
+  readonly broken: Array<string> = []
+  readonly counts: Record<string, number> = {}
+
+  count(what: string, by = 1): void {
+    this.counts[what] = (this.counts[what] ?? 0) + by
+  }
+
+  holds(condition: boolean, otherwise: () => string): void {
+    if (!condition) this.broken.push(otherwise())
+  }
+}
+
+/** Every turn was bought once; each further request was lost with its process, and the log says so. */
+const turns = (tally: Tally, witnessed: Witnessed, n: number, events: Events): void => {
+  const started = of(events, "TurnStarted")
+  const completed = of(events, "TurnCompleted")
+  const failed = of(events, "AttemptFailed")
+  for (const { error, turn } of failed) {
+    tally.count(`attempts ${error.reason}`)
+    tally.holds(error.reason === "Lost", () => `run ${n}: an attempt of turn ${turn} failed with ${error.reason} (${error.message}), though the model never fails`)
+  }
+  for (let turn = 1; turn <= steps + 1; turn++) {
+    const asked = witnessed.requests.get(`${n} ${turn}`) ?? 0
+    const [begun, done, lost] = [started, completed, failed].map((list) => list.filter((event) => event.turn === turn).length)
+    tally.count("model requests", asked)
+    tally.holds((done ?? 0) <= 1, () => `run ${n}: turn ${turn} was completed ${done} times`)
+    tally.holds(begun === (done ?? 0) + (lost ?? 0), () => `run ${n}: turn ${turn} was begun ${begun} times, but ended ${done} + ${lost} times`)
+    tally.holds(asked >= (done ?? 0), () => `run ${n}: turn ${turn} was completed without a request`)
+    tally.holds(asked <= (begun ?? 0), () => `run ${n}: turn ${turn} was asked for ${asked} times, but the log knows of ${begun} attempts`)
+  }
+}
+
+/** What happened of a call, in its log and on the other side. */
+interface Facts {
+  readonly call: Planned
+  readonly events: Events
+  readonly seen: Seen
+  readonly rows: number
+}
+
+const judge = (tally: Tally, { call, events, rows, seen }: Facts): void => {
+  const name = `the ${call.tool} call ${callName(call)}`
+  const started = of(events, "ToolStarted")
+  const completed = of(events, "ToolCompleted")
+  const unknown = of(events, "ToolUnknown")
+  const resolved = of(events, "ToolResolved")
+  const again = resolved.filter((event) => event.resolution === "run-again").length
+  const succeeded = completed.some((event) => event.outcome === "success")
+  tally.count(`calls ${call.tool}`)
+  if (started.length > 1) tally.count(`begun again ${call.tool}`)
+  if (unknown.length > 0) tally.count(`unknown ${call.tool}`)
+  for (const event of resolved) tally.count(`resolved ${event.resolution}`)
+  tally.holds(completed.length <= 1, () => `${name} has ${completed.length} results`)
+  for (const { outcome, result } of completed) {
+    tally.holds(outcome === "success", () => `${name} ended with ${outcome} (${result}), though its handler never fails`)
+  }
+  tally.holds(new Set(started.map((event) => event.key)).size <= 1, () => `${name} was begun with different keys`)
+  switch (call.tool) {
+    case "idempotent":
+      tally.holds(seen.keys.size <= 1, () => `${name} reached the other side with ${seen.keys.size} keys`)
+      tally.holds(!succeeded || seen.effects === 1, () => `${name} is done, but had its effect ${seen.effects} times`)
+      break
+    case "reconcilable":
+      tally.holds(seen.keys.size <= 1, () => `${name} reached the other side with ${seen.keys.size} keys`)
+      tally.holds(seen.effects <= 1, () => `${name} had its effect ${seen.effects} times`)
+      tally.holds(!succeeded || seen.effects === 1, () => `${name} is done, but had its effect ${seen.effects} times`)
+      break
+    case "transactional":
+      tally.holds(rows === (succeeded ? 1 : 0), () => `${name} is ${succeeded ? "" : "not "}done, and has ${rows} rows`)
+      break
+    case "unsafe":
+      tally.holds(seen.effects <= 1, () => `${name} had its effect ${seen.effects} times`)
+      tally.holds(!succeeded || seen.effects === 1, () => `${name} is done, but had its effect ${seen.effects} times`)
+      tally.holds(started.length <= 1 + again, () => `${name} was begun ${started.length} times, though nobody said that it should run again`)
+      tally.holds(started.length === 0 || succeeded || unknown.length > 0, () => `${name} began, did not end, and is not unknown`)
+  }
+}
+
+/** One run: its sequence, its conversation, its row, its turns and its calls. */
+const run = (tally: Tally, witnessed: Witnessed, rows: ReadonlyMap<string, number>, row: Run.RunState, events: Events): void => {
+  const n = numberOf(row.session)
+  tally.count(`runs ${row.status}`)
+  tally.count("events", events.length)
+  tally.count("claims after the first", of(events, "RunClaimed").length - 1)
+  const gap = events.findIndex((logged, index) => logged.seq !== index + 1)
+  tally.holds(gap === -1, () => `run ${n}: its sequence has a gap before event ${gap + 1}`)
+  const problem = Run.Transcript.problem(row.messages)
+  tally.holds(problem === undefined, () => `run ${n}: its conversation is not valid: ${problem}`)
+  tally.holds(row.status !== "running", () => `run ${n} is neither over nor parked`)
+  tally.holds(row.status !== "failed" && row.status !== "cancelled", () => `run ${n} ${row.status} with ${JSON.stringify(row.failure ?? row.cancel)}`)
+  if (row.status === "parked") {
+    const doubtful = row.open?.calls.some((call) => call.status === "unknown") === true
+    tally.holds(row.parked === "unknown-tool-outcome" && doubtful, () => `run ${n} is parked for ${row.parked}, with nothing unknown`)
+  }
+  if (row.status === "completed") {
+    tally.holds(row.turns === steps + 1, () => `run ${n} is completed after ${row.turns} turns`)
+  }
+  turns(tally, witnessed, n, events)
+  for (const { turn } of of(events, "TurnCompleted")) {
+    for (const call of planned(witnessed.seed, n, turn)) {
+      const id = `c${turn}-${call.index}`
+      const own = events.filter(({ event }) => "call" in event && event.call === id)
+      const name = callName(call)
+      judge(tally, { call, events: own, seen: witnessed.world.calls.get(name) ?? nothing, rows: rows.get(name) ?? 0 })
+      tally.holds(
+        row.status !== "completed" || of(own, "ToolCompleted").length + of(own, "ToolResolved").length > 0,
+        () => `run ${n} is completed, but the call ${name} has no result`
+      )
+    }
+  }
+}
+
+/** Money: nothing reserved, and in each scope spent what the runs in it cost. */
+const money = Effect.fnUntraced(function*(tally: Tally, states: ReadonlyArray<Run.RunState>) {
+  const org = Run.OrgId.make("local")
+  const balances = yield* (yield* Budget).list(org)
+  const costs = new Map<string, Money.Money>()
+  for (const state of states) {
+    for (const scope of [`org:${org}`, `session:${state.session}`, `run:${state.run}`]) {
+      costs.set(scope, Money.add(costs.get(scope) ?? Money.zero, state.cost))
+    }
+  }
+  for (const scope of costs.keys()) tally.holds(balances.some((balance) => balance.scope === scope), () => `${scope} has no budget`)
+  for (const { reserved, scope, spent } of balances) {
+    const cost = costs.get(scope) ?? Money.zero
+    tally.holds(reserved === 0n, () => `${Money.format(reserved)} USD stay reserved in ${scope}`)
+    tally.holds(spent === cost, () => `${scope} says ${Money.format(spent)} USD, but its runs cost ${Money.format(cost)}`)
+  }
+  tally.count("budgets", balances.length)
+})
+
+/** Checks everything; each thing that does not hold is a sentence. */
+export const verify = Effect.fnUntraced(function*(witnessed: Witnessed) {
+  const tally = new Tally()
+  const conductor = yield* Conductor
+  const sql = yield* SqlClient.SqlClient
+  const org = Run.OrgId.make("local")
+  const rows = yield* conductor.list({ org, limit: 100_000 })
+  const effects = yield* sql<{ readonly call: string; readonly count: number }>`
+    SELECT call, count(*)::int AS count FROM survive_effects GROUP BY call`
+  const written = new Map(effects.map(({ call, count }) => [call, count]))
+  const states: Array<Run.RunState> = []
+  for (const row of rows) {
+    const events = yield* testing.events(row.run)
+    const state = yield* conductor.state(row.run)
+    tally.holds(row.seq === state.seq && row.status === state.status && row.cost === state.cost, () =>
+      `run ${numberOf(row.session)}: its row (${row.status}, ${row.seq}) does not agree with its log (${state.status}, ${state.seq})`)
+    states.push(state)
+    run(tally, witnessed, written, state, events)
+  }
+  tally.count("runs", rows.length)
+  tally.holds(new Set(rows.map((row) => row.session)).size === rows.length, () => "a session has more than one run")
+  for (const [n, id] of witnessed.acknowledged) {
+    tally.holds(rows.some((row) => row.run === id), () => `the start of run ${n} was acknowledged, but it is lost`)
+  }
+  const idle = witnessed.kills.filter((at) => !rows.some((row) => row.createdAt < at && (row.endedAt === null || row.endedAt > at)))
+  tally.holds(idle.length === 0, () => `${idle.length} kills came when no run was unfinished`)
+  yield* money(tally, states)
+  const chain = yield* (yield* AuditLog).verify({ org })
+  tally.count("audit rows", chain.rows)
+  tally.holds(chain.broken === undefined && chain.rows > 0, () => `the audit chain breaks: ${chain.broken?.message ?? "it is empty"}`)
+  return { broken: tally.broken, counts: tally.counts } satisfies Report
+})

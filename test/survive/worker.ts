@@ -1,0 +1,87 @@
+/**
+ * A process that performs runs until it is killed: it goes on with those that there are and keeps a number of them under
+ * way. A line of JSON on standard input orders what to do, and further lines where to stand still; it ends with the input.
+ */
+import { Duration, Effect, Exit, Layer, Redacted, Tracer } from "effect"
+import * as readline from "node:readline"
+import { Budget, Conductor, Money, Run } from "../../src/index.ts"
+import { LeaseRenewal, LeaseTime } from "../../src/RunLog.ts"
+import * as testing from "../../src/testing.ts"
+import { aimAt, type Aim, say, tracer } from "./phases.ts"
+import { agentOf, budgets, modelOf, numberOf, sessionOf } from "./subject.ts"
+
+/** Where runs are kept. */
+export type Place = { readonly url: string } | { readonly dir: string }
+
+/** What a worker is to do. */
+export interface Orders {
+  readonly seed: string
+  readonly world: string
+  readonly at: Place
+  /** Runs under way at the same time. */
+  readonly active: number
+  /** The numbers of the runs that it may begin: from `first`, every `every`th, before `until`. */
+  readonly begin: { readonly first: number; readonly every: number; readonly until: number }
+  /** Milliseconds of the lease. */
+  readonly lease: number
+}
+
+const layerOf = ({ at, seed, world }: Orders) => {
+  const options = { agents: [agentOf(seed, world)], models: testing.models(modelOf(seed)) } as const
+  return "url" in at
+    ? Conductor.layerPostgres({ ...options, url: Redacted.make(at.url), connections: 4 })
+    : Conductor.layerEmbedded({ ...options, dir: at.dir })
+}
+
+const org = Run.OrgId.make("local")
+
+/** Begins run `n`, within its budget; done when it is durable. */
+const begin = Effect.fnUntraced(function*(n: number) {
+  yield* (yield* Budget).set(org, `session:${sessionOf(n)}`, Money.usd(budgets.session))
+  say("+ in a start")
+  const run = yield* Conductor.start("survivor", String(n), { session: sessionOf(n) })
+  say("- in a start")
+  say(`! ${n} ${run}`)
+  return run
+})
+
+const finish = Effect.fnUntraced(function*(n: number, run: Run.RunId) {
+  const end = yield* Effect.exit(Conductor.result(run))
+  say(`= ${n} ${Exit.isSuccess(end) ? "completed" : JSON.stringify(end.cause)}`)
+})
+
+const perform = (orders: Orders) =>
+  Effect.gen(function*() {
+    const conductor = yield* Conductor
+    yield* (yield* Budget).set(org, `org:${org}`, Money.usd(budgets.org))
+    say("ready")
+    const known = new Map((yield* conductor.list({ org, limit: 10_000 })).map((row) => [numberOf(row.session), row]))
+    const unfinished = [...known].filter(([, row]) => row.status === "running").map(([n, row]) => finish(n, row.run))
+    const { every, first, until } = orders.begin
+    const fresh = function*() {
+      yield* unfinished
+      for (let n = first; n < until; n += every) {
+        if (!known.has(n)) yield Effect.flatMap(begin(n), (run) => finish(n, run))
+      }
+    }
+    yield* Effect.forEach(fresh(), (one) => one, { concurrency: orders.active, discard: true })
+    say("done")
+  }).pipe(
+    Effect.provide(layerOf(orders).pipe(Layer.provide([
+      Layer.succeed(LeaseTime, Duration.millis(orders.lease)),
+      Layer.succeed(LeaseRenewal, Duration.millis(orders.lease / 4))
+    ]))),
+    Effect.provideService(Tracer.Tracer, tracer)
+  )
+
+let begun = false
+readline.createInterface({ input: process.stdin }).on("line", (line) => {
+  const order: Orders | Aim = JSON.parse(line)
+  if ("phase" in order) return aimAt(order)
+  if (begun) return
+  begun = true
+  void Effect.runPromiseExit(perform(order)).then((exit) => {
+    if (Exit.isFailure(exit)) console.error(exit.cause)
+    process.exit(Exit.isSuccess(exit) ? 0 : 1)
+  })
+}).on("close", () => process.exit(0))
