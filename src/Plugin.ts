@@ -45,6 +45,10 @@ export type Services<P> = P extends Plugin<infer _Tools, infer _E, infer R> ? R 
 /** The tools of a plugin. */
 export type Tools<P> = P extends Plugin<infer T, infer _E, infer _R> ? T[number] : never
 
+/** The part of the options that only plugins with reconcilable tools have, and have to have. */
+type Reconciling<Tools extends ReadonlyArray<Tool.Any>, E, R> = {} extends Checks<Tools> ? { readonly reconcile?: never }
+  : { readonly reconcile: Checks<Tools> | Effect.Effect<Checks<Tools>, E, R> }
+
 /** The checks of a plugin's reconcilable tools, with the services that they were built with. */
 const checksLayer = <E, R>(
   tools: ReadonlyArray<Tool.Any>,
@@ -62,12 +66,13 @@ export const make = <
   const Tools extends ReadonlyArray<Tool.Any>,
   Handlers extends Toolkit.HandlersFrom<Toolkit.ToolsByName<Tools>>,
   E = never,
-  R = never
+  R = never,
+  E2 = never,
+  R2 = never
 >(name: string, options: {
   readonly tools: Tools
   readonly handlers: Handlers | Effect.Effect<Handlers, E, R>
-} & ({} extends Checks<Tools> ? { readonly reconcile?: never }
-  : { readonly reconcile: Checks<Tools> | Effect.Effect<Checks<Tools>, E, R> })): Plugin<Tools, E, Exclude<R, Scope.Scope>> => {
+} & Reconciling<Tools, E2, R2>): Plugin<Tools, NoInfer<E | E2>, NoInfer<Exclude<R | R2, Scope.Scope>>> => {
   const handlers = Toolkit.make(...options.tools).toLayer(options.handlers)
   const { reconcile } = options
   return {

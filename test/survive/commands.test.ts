@@ -69,8 +69,8 @@ describe("commands from another process", () => {
         for (const text of ["first", "second", "third"]) {
           yield* conductor.send(run, text)
           // A sender who does not know whether it was accepted sends it again.
-          yield* conductor.send(run, text, text)
-          yield* conductor.send(run, text, text)
+          yield* conductor.send(run, text, { dedupe: text })
+          yield* conductor.send(run, text, { dedupe: text })
         }
         letGo("done")
         yield* owner.saw("ended told completed")
