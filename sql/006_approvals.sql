@@ -7,7 +7,7 @@ ALTER TABLE approvals ADD CONSTRAINT approvals_status_check
 ALTER TABLE approvals ADD COLUMN IF NOT EXISTS policy text;
 
 -- A row is {append, kind: 'ask', id, org, run, call, tool, digest, policy?, expires, at} or
--- {append, kind: 'end', id, status, at, by?, comment?}; times are milliseconds since 1970. A retried run asks again.
+-- {append, kind: 'end', id, status, at, person?, comment?}; times are milliseconds since 1970. A retried run asks again.
 CREATE OR REPLACE FUNCTION conductor_project_approvals(p_rows jsonb) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -15,8 +15,8 @@ DECLARE
 BEGIN
   FOR v_row IN
     SELECT * FROM ROWS FROM (jsonb_to_recordset(p_rows) AS (kind text, id text, org text, run text, call text, tool text, digest text,
-      policy text, expires bigint, at bigint, status text, by text, comment text)) WITH ORDINALITY AS r (kind, id, org, run, call,
-      tool, digest, policy, expires, at, status, by, comment, k)
+      policy text, expires bigint, at bigint, status text, person text, comment text)) WITH ORDINALITY AS r (kind, id, org, run, call,
+      tool, digest, policy, expires, at, status, person, comment, k)
     ORDER BY k
   LOOP
     IF v_row.kind = 'ask' THEN
@@ -26,7 +26,7 @@ BEGIN
       ON CONFLICT (id) DO UPDATE SET status = 'pending', digest = excluded.digest, policy = excluded.policy,
         expires_at = excluded.expires_at, created_at = excluded.created_at, decided_by = NULL, decided_at = NULL, comment = NULL;
     ELSE
-      UPDATE approvals SET status = v_row.status, decided_by = v_row.by, decided_at = to_timestamp(v_row.at / 1000.0), comment = v_row.comment
+      UPDATE approvals SET status = v_row.status, decided_by = v_row.person, decided_at = to_timestamp(v_row.at / 1000.0), comment = v_row.comment
       WHERE id = v_row.id AND status = 'pending';
     END IF;
   END LOOP;

@@ -1,3 +1,4 @@
+import * as DateTime from "effect/DateTime"
 import * as Schema from "effect/Schema"
 
 /** There is no such request for approval. */
@@ -24,7 +25,7 @@ export class ApprovalExpired extends Schema.TaggedError<ApprovalExpired>()("Appr
   expiredAt: Schema.Int
 }) {
   override get message() {
-    return `The request for approval "${this.approval}" expired at ${new Date(this.expiredAt).toISOString()} and counts as denied.`
+    return `The request for approval "${this.approval}" expired at ${DateTime.formatIso(DateTime.makeUnsafe(this.expiredAt))} and counts as denied.`
   }
 }
 

@@ -26,7 +26,7 @@ export const table = (tables: Tables["Service"]) => tables.get("approvals", () =
 const waiting = (state: RunState | undefined) => state?.open?.calls.filter((call) => call.status === "waiting") ?? []
 
 const end = (append: number, id: string, status: Status, at: number, by: string | null, comment: string | null): Row =>
-  ({ append, kind: "end", id, status, at, by, comment })
+  ({ append, kind: "end", id, status, at, person: by, comment })
 
 const rowsOf = (step: Step, append: number): ReadonlyArray<Row> => {
   const { after, before, logged: { at, event, run } } = step
@@ -76,7 +76,7 @@ export const projection: Projection = {
         })
       } else if (known?.status === "pending") {
         const status = row["status"] as Status // likewise
-        requests.set(id, { ...known, status, decidedAt: at, decidedBy: text(row["by"]), comment: text(row["comment"]) })
+        requests.set(id, { ...known, status, decidedAt: at, decidedBy: text(row["person"]), comment: text(row["comment"]) })
       }
     }
   }
