@@ -17,6 +17,9 @@ import type { Claims } from "./Claim.ts"
  */
 export const TakesOver = Context.Reference<boolean>("conductor-ai/Runs/TakesOver", { defaultValue: () => true })
 
+/** Runs that are looked for at a time. */
+const orphansAtOnce = 500
+
 /** Does something of which a failure, also a broken log of one run, must not end the upkeep of the others. */
 const quietly = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.catchCause(effect, (cause) =>
@@ -72,10 +75,10 @@ export const keepUp = Effect.fnUntraced(function*(claims: Claims) {
 
   const sweep = Effect.gen(function*() {
     const addressed = [...(yield* inbox.addressed), ...(yield* approval.overdue)]
-    const orphans = takesOver || told.size > 0 ? yield* store.orphans(claims.agents, claims.performed(), 100) : []
+    const orphans = takesOver || told.size > 0 ? yield* store.orphans(claims.agents, claims.performed(), orphansAtOnce) : []
     const needy = [...addressed, ...orphans]
     const ours = takesOver ? needy : needy.filter((run) => told.has(run) || claims.stopped(run) !== undefined)
-    for (const run of new Set(ours)) yield* quietly(attend(run))
+    yield* Effect.forEach(new Set(ours), (run) => quietly(attend(run)), { concurrency: 16, discard: true })
   })
   yield* quietly(sweep).pipe(Effect.repeat(Schedule.spaced("1 second")), Effect.forkScoped)
 
