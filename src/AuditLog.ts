@@ -5,7 +5,7 @@ import * as Layer from "effect/Layer"
 import { type Entry, entryOf } from "./AuditLog/Entry.ts"
 import { type Filter, matches, type Where } from "./AuditLog/Filter.ts"
 import { table } from "./AuditLog/Memory.ts"
-import { type Action, adminRow, type Lookup, rowsOf } from "./AuditLog/Row.ts"
+import { type Action, adminRow, type Lookup, noteOf, rowOf, rowsOf } from "./AuditLog/Row.ts"
 import { makeSql } from "./AuditLog/Sql.ts"
 import { type Anchor, type Report, type Source, verify } from "./AuditLog/Verify.ts"
 import type { OrgId, StorageFailed } from "./Run.ts"
@@ -19,12 +19,22 @@ export { sensitivePaths } from "./AuditLog/Sensitive.ts"
 export type { Anchor, Problem, Report } from "./AuditLog/Verify.ts"
 
 /** The audit trail as a projection of runs; `lookup` finds what the definitions of tools say about their parameters. */
-export const projectionOf = (lookup: Lookup): Projection => ({
-  name: "audit",
-  order: 20,
-  rows: rowsOf(lookup),
-  write: (rows, tables) => table(tables).write(rows)
-})
+export const projectionOf = (lookup: Lookup): Projection => {
+  const row = rowOf(lookup)
+  return {
+    name: "audit",
+    order: 20,
+    rows: rowsOf(lookup),
+    write: (rows, tables) => table(tables).write(rows),
+    keep: ({ steps }, tables) => {
+      const trail = table(tables)
+      for (const step of steps) {
+        const note = noteOf(step)
+        if (note !== undefined) trail.keep(note.started.org, () => row(note, 0))
+      }
+    }
+  }
+}
 
 /** The audit trail without knowledge of tools: secrets are found by name and look alone, and calls have no target. */
 export const projection: Projection = projectionOf(() => undefined)

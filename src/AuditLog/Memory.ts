@@ -30,7 +30,7 @@ const decode = Schema.decodeUnknownSync(Given)
 /** Rows of one organisation: in order, and not yet chained. */
 interface Chain {
   readonly rows: Array<Stored>
-  readonly waiting: Array<Row>
+  readonly waiting: Array<Row | (() => Row | undefined)>
   head: { readonly n: number; readonly hash: Uint8Array }
 }
 
@@ -91,10 +91,14 @@ const make = () => {
   const write = (rows: ReadonlyArray<Row>) => {
     for (const row of rows) chainOf(String(row["org_id"])).waiting.push(row)
   }
-  /** The rows are chained when somebody reads them, so that runs in memory do not pay for what nobody looks at. */
+  /** Takes in a row that is made when it is read. */
+  const keep = (org: string, row: () => Row | undefined) => void chainOf(org).waiting.push(row)
+  /** The rows are made and chained when somebody reads them, so that runs in memory do not pay for what nobody looks at. */
   const read = (org: string): Chain => {
     const chain = chainOf(org)
-    for (const row of chain.waiting.splice(0)) {
+    for (const waiting of chain.waiting.splice(0)) {
+      const row = typeof waiting === "function" ? waiting() : waiting
+      if (row === undefined) continue
       const stored = seal(decode(row), chain.head.n + 1, chain.head.hash)
       chain.rows.push(stored)
       chain.head = { n: stored.n, hash: stored.hash }
@@ -124,7 +128,7 @@ const make = () => {
     }])
     return erased.length
   }
-  return { write, read, erase }
+  return { write, keep, read, erase }
 }
 
 /** The audit trail of a process. */

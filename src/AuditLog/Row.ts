@@ -68,23 +68,41 @@ interface Said {
   readonly execution?: Json
 }
 
-const partOf = (before: RunState | undefined, call: string): Transcript.ToolCallPart | undefined =>
-  before?.open?.calls.find(({ part }) => part.id === call)?.part
+/** What the row of an event is made of: of the states before and after it, no more than that. */
+export interface Note {
+  readonly logged: Logged
+  readonly started: RunState["started"]
+  readonly turns: number
+  /** The call that the event is about. */
+  readonly part: Transcript.ToolCallPart | undefined
+}
 
-const parametersOf = (lookup: Lookup, step: Step, call: string) => {
-  const part = partOf(step.before, call)
+const partOf = (before: RunState | undefined, event: RunEvent): Transcript.ToolCallPart | undefined => {
+  const call = "call" in event ? event.call : undefined
+  return call === undefined ? undefined : before?.open?.calls.find(({ part }) => part.id === call)?.part
+}
+
+/** What the row of an event is made of; nothing for the events that say what is about to be done. */
+export const noteOf = ({ after, before, logged }: Step): Note | undefined => {
+  const { event } = logged
+  return event._tag === "TurnStarted" || event._tag === "ToolStarted"
+    ? undefined
+    : { logged, started: after.started, turns: after.turns, part: partOf(before, event) }
+}
+
+const parametersOf = (lookup: Lookup, { part, started }: Note) => {
   if (part === undefined) return {}
-  const facts = lookup(step.after.agent, part.name)
+  const facts = lookup(started.agent, part.name)
   const parameters = parse(part.arguments)
   return { target_entity: targetOf(facts, parameters), input_params: inputOf(parameters, facts?.sensitive) }
 }
 
 /** Where the content of an execution is: in the run's log. */
-const execution = (step: Step, call: string, durationMs: number, completed: boolean): Json => ({
-  input: { run: step.logged.run, turn: step.after.turns, call },
-  output: completed ? { run: step.logged.run, seq: step.logged.seq } : null,
-  started: step.logged.at - durationMs,
-  completed: completed ? step.logged.at : null
+const execution = ({ logged, turns }: Note, call: string, durationMs: number, completed: boolean): Json => ({
+  input: { run: logged.run, turn: turns, call },
+  output: completed ? { run: logged.run, seq: logged.seq } : null,
+  started: logged.at - durationMs,
+  completed: completed ? logged.at : null
 })
 
 const attempt = (event: { readonly bill: Bill }, output: string): Said => ({
@@ -96,7 +114,7 @@ const attempt = (event: { readonly bill: Bill }, output: string): Said => ({
     event.bill.usage.cacheWriteHour} tokens in, ${event.bill.usage.output} out; ${event.bill.source}`
 })
 
-const toolSaid = (lookup: Lookup, step: Step, event: RunEvent): Said | undefined => {
+const toolSaid = (lookup: Lookup, note: Note, event: RunEvent): Said | undefined => {
   switch (event._tag) {
     case "ToolCompleted": {
       const success = event.outcome === "success"
@@ -108,8 +126,8 @@ const toolSaid = (lookup: Lookup, step: Step, event: RunEvent): Said | undefined
         duration_ms: event.durationMs,
         output_summary: success ? line(event.result) : event.outcome,
         error_message: success ? null : line(event.fatal ?? event.result),
-        execution: execution(step, event.call, event.durationMs, true),
-        ...parametersOf(lookup, step, event.call)
+        execution: execution(note, event.call, event.durationMs, true),
+        ...parametersOf(lookup, note)
       }
     }
     case "ToolUnknown":
@@ -119,26 +137,26 @@ const toolSaid = (lookup: Lookup, step: Step, event: RunEvent): Said | undefined
         call_id: event.call,
         success: false,
         error_message: line(event.reason),
-        execution: execution(step, event.call, 0, false),
-        ...parametersOf(lookup, step, event.call)
+        execution: execution(note, event.call, 0, false),
+        ...parametersOf(lookup, note)
       }
     case "ToolResolved":
       return {
         action: "tool_call",
-        tool_name: name(partOf(step.before, event.call)?.name ?? event.call),
+        tool_name: name(note.part?.name ?? event.call),
         call_id: event.call,
         principal: event.by,
         success: event.resolution !== "did-not-happen",
         output_summary: line([event.resolution, event.comment, event.result].filter((text) => text !== null).join(": ")),
-        ...(event.resolution === "run-again" ? {} : { execution: execution(step, event.call, 0, true) }),
-        ...parametersOf(lookup, step, event.call)
+        ...(event.resolution === "run-again" ? {} : { execution: execution(note, event.call, 0, true) }),
+        ...parametersOf(lookup, note)
       }
     case "ApprovalRequested":
-      return { action: "approval", tool_name: name(event.name), call_id: event.call, ...parametersOf(lookup, step, event.call) }
+      return { action: "approval", tool_name: name(event.name), call_id: event.call, ...parametersOf(lookup, note) }
     case "ApprovalDecided": {
-      const asked = parametersOf(lookup, step, event.call)
-      const part = partOf(step.before, event.call)
-      const sensitive = part === undefined ? [] : lookup(step.after.agent, part.name)?.sensitive
+      const { part, started } = note
+      const asked = parametersOf(lookup, note)
+      const sensitive = part === undefined ? [] : lookup(started.agent, part.name)?.sensitive
       return {
         action: "approval",
         tool_name: name(part?.name ?? event.call),
@@ -155,8 +173,8 @@ const toolSaid = (lookup: Lookup, step: Step, event: RunEvent): Said | undefined
   }
 }
 
-const runSaid = (step: Step, event: RunEvent): Said | undefined => {
-  const run: Said = { action: "run", tool_name: step.after.agent }
+const runSaid = ({ started }: Note, event: RunEvent): Said | undefined => {
+  const run: Said = { action: "run", tool_name: started.agent }
   switch (event._tag) {
     case "TurnCompleted":
       return { ...attempt(event, event.finish), call_id: event.attemptId }
@@ -206,38 +224,50 @@ const runSaid = (step: Step, event: RunEvent): Said | undefined => {
 /** An identifier, bounded: a model may make up its calls' ids. */
 const id = (text: string): string => text.length <= maxName ? text : text.slice(0, maxName).toWellFormed()
 
-const present = (row: { readonly [key: string]: Json | undefined }): { readonly [key: string]: Json } => {
-  const out: { [key: string]: Json } = {}
-  for (const [key, value] of Object.entries(row)) if (value !== null && value !== undefined) out[key] = value
-  return out
+type Fields = { readonly [key: string]: Json | undefined }
+
+/** The row with those of the fields that say something. */
+const withFields = (row: { append: number; [key: string]: Json }, fields: Fields): Row => {
+  for (const key in fields) {
+    const value = fields[key]
+    if (value !== null && value !== undefined) row[key] = value
+  }
+  return row
 }
 
-const about = (run: RunState, logged: Logged) => ({
-  org_id: run.org,
-  at: logged.at,
-  event: logged.event._tag,
-  agent: run.agent,
-  session_id: run.session,
-  run_id: logged.run,
-  seq: logged.seq,
-  source_project: run.started.sourceProject
-})
+/** The row of the audit trail for an event; nothing for one that has none. */
+export const rowOf = (lookup: Lookup) => (note: Note, index: number): Row | undefined => {
+  const { logged, started } = note
+  const said = toolSaid(lookup, note, logged.event) ?? runSaid(note, logged.event)
+  if (said === undefined) return undefined
+  const { call_id, principal, success, ...rest } = said
+  return withFields({
+    append: index,
+    success: success ?? true,
+    principal: id(principal ?? started.principal),
+    org_id: started.org,
+    at: logged.at,
+    event: logged.event._tag,
+    agent: started.agent,
+    session_id: started.session,
+    run_id: logged.run,
+    seq: logged.seq
+  }, { source_project: started.sourceProject, call_id: call_id === undefined ? undefined : id(call_id), ...rest })
+}
 
 /** The rows of the audit trail for one append: one for each end of a call or attempt, approval, command and change of a run. */
-export const rowsOf = (lookup: Lookup) => (append: Append, index: number): ReadonlyArray<Row> =>
-  append.steps.flatMap((step): ReadonlyArray<Row> => {
-    const { event } = step.logged
-    const said = toolSaid(lookup, step, event) ?? runSaid(step, event)
-    if (said === undefined) return []
-    const { call_id, principal, success, ...rest } = said
-    return [{
-      append: index,
-      success: success ?? true,
-      principal: id(principal ?? step.after.started.principal),
-      ...(call_id === undefined ? {} : { call_id: id(call_id) }),
-      ...present({ ...about(step.after, step.logged), ...rest })
-    }]
-  })
+export const rowsOf = (lookup: Lookup) => {
+  const make = rowOf(lookup)
+  return (append: Append, index: number): ReadonlyArray<Row> => {
+    const rows: Array<Row> = []
+    for (const step of append.steps) {
+      const note = noteOf(step)
+      const row = note === undefined ? undefined : make(note, index)
+      if (row !== undefined) rows.push(row)
+    }
+    return rows
+  }
+}
 
 /** Something that was done and is not of a run. */
 export interface Action {
@@ -257,10 +287,8 @@ export interface Action {
 }
 
 /** The row of the audit trail for something that is not of a run. */
-export const adminRow = (action: Action, at: number): Row => ({
-  append: 0,
-  success: action.success ?? true,
-  ...present({
+export const adminRow = (action: Action, at: number): Row =>
+  withFields({ append: 0, success: action.success ?? true }, {
     org_id: action.org,
     at,
     event: "ActionRecorded",
@@ -273,4 +301,3 @@ export const adminRow = (action: Action, at: number): Row => ({
     output_summary: line(action.output),
     error_message: line(action.error)
   })
-})

@@ -1,4 +1,5 @@
 import * as Money from "../Money.ts"
+import type { RunState } from "../Run.ts"
 import type { Gate, Reserve, Tables, Verdict } from "../RunLog.ts"
 import { askOf, scopesOf } from "./Ask.ts"
 
@@ -12,17 +13,18 @@ interface Account {
 /** The budgets of a process. */
 export const table = (tables: Tables["Service"]) =>
   tables.get("budgets", () => {
-    const accounts = new Map<string, Account>()
+    const organizations = new Map<string, Map<string, Account>>()
     return {
-      find: (org: string, scope: string) => accounts.get(`${org}/${scope}`),
+      of: (org: string): ReadonlyMap<string, Account> | undefined => organizations.get(org),
       open: (org: string, scope: string, limit: Money.Money) => {
-        const account = accounts.get(`${org}/${scope}`)
+        const accounts = organizations.get(org) ?? new Map<string, Account>()
+        organizations.set(org, accounts)
+        const account = accounts.get(scope)
         if (account !== undefined) account.limit = limit
-        else accounts.set(`${org}/${scope}`, { scope, limit, spent: Money.zero, reserved: Money.zero })
+        else accounts.set(scope, { scope, limit, spent: Money.zero, reserved: Money.zero })
       },
       list: (org: string) =>
-        [...accounts].filter(([key]) => key.startsWith(`${org}/`)).map(([, account]) => ({ ...account }))
-          .toSorted((a, b) => a.scope < b.scope ? -1 : 1)
+        [...organizations.get(org)?.values() ?? []].map((account) => ({ ...account })).toSorted((a, b) => a.scope < b.scope ? -1 : 1)
     }
   })
 
@@ -33,8 +35,9 @@ const cost = (reserve: Reserve, output: number): Money.Money =>
   Money.add(reserve.input, Money.charge([{ units: output, perMillion: reserve.rate }]))
 
 const admit = (append: number, reserve: Reserve, accounts: ReadonlyArray<Account>): Verdict | undefined => {
-  const [tightest] = accounts.toSorted((a, b) => free(a) < free(b) ? -1 : 1)
+  let [tightest] = accounts
   if (tightest === undefined) return undefined
+  for (const account of accounts) if (free(account) < free(tightest)) tightest = account
   if (!reserve.priced) return { append, refuse: { _tag: "UnpricedModel" } }
   const left = Money.subtract(free(tightest), reserve.input)
   const granted = left < 0n ? -1 : Math.min(reserve.max, Money.affordable(left, reserve.rate))
@@ -56,6 +59,17 @@ const admit = (append: number, reserve: Reserve, accounts: ReadonlyArray<Account
   return { append, grant: { maxOutput: granted, reserved: amount, scopes: accounts.map((account) => account.scope) } }
 }
 
+/** The scopes of each run, by what it was started with: made once, for every append asks for them. */
+const known = new WeakMap<RunState["started"], ReadonlyArray<string>>()
+
+const scopesOnce = (state: RunState): ReadonlyArray<string> => {
+  const found = known.get(state.started)
+  if (found !== undefined) return found
+  const scopes = scopesOf(state)
+  known.set(state.started, scopes)
+  return scopes
+}
+
 /** The rules of `conductor_gate_budget`, on process memory. */
 export const judge: Gate["judge"] = (appends, isOut, tables) => {
   const budgets = table(tables)
@@ -63,9 +77,15 @@ export const judge: Gate["judge"] = (appends, isOut, tables) => {
   for (const ask of asks) {
     if (ask?.limit !== undefined) budgets.open(ask.state.org, `run:${ask.state.run}`, ask.limit)
   }
-  return asks.flatMap((ask, index): ReadonlyArray<Verdict> => {
-    if (ask === undefined) return []
-    const accounts = scopesOf(ask.state).flatMap((scope) => budgets.find(ask.state.org, scope) ?? [])
+  const verdicts: Array<Verdict> = []
+  for (const [index, ask] of asks.entries()) {
+    const all = ask === undefined ? undefined : budgets.of(ask.state.org)
+    if (ask === undefined || all === undefined) continue
+    const accounts: Array<Account> = []
+    for (const scope of scopesOnce(ask.state)) {
+      const account = all.get(scope)
+      if (account !== undefined) accounts.push(account)
+    }
     for (const settled of ask.settle) {
       for (const account of accounts) {
         account.spent = Money.add(account.spent, settled.cost)
@@ -73,6 +93,7 @@ export const judge: Gate["judge"] = (appends, isOut, tables) => {
       }
     }
     const verdict = ask.reserve === undefined ? undefined : admit(index, ask.reserve, accounts)
-    return verdict === undefined ? [] : [verdict]
-  })
+    if (verdict !== undefined) verdicts.push(verdict)
+  }
+  return verdicts
 }

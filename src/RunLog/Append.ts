@@ -91,6 +91,8 @@ export interface Projection {
   readonly order: number
   readonly rows: (append: Append, index: number) => ReadonlyArray<Row>
   readonly write: (rows: ReadonlyArray<Row>, tables: Tables["Service"]) => void
+  /** In memory, instead of {@link rows} and `write`: takes the append itself, so that rows are made only when somebody reads them. */
+  readonly keep?: (append: Append, tables: Tables["Service"]) => void
 }
 
 /** The steps with the last one replaced. */

@@ -5,16 +5,27 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Money from "../Money.ts"
-import { type AgentName, isOver, type Logged, promptTokens, RunConflict, type RunId, RunnerId } from "../Run.ts"
+import { type AgentName, Fenced, isOver, type Logged, promptTokens, RunConflict, type RunId, RunnerId, type RunState } from "../Run.ts"
 import { outcomesOf } from "./Answer.ts"
-import type { Append, Gate, Projection, Row, Verdict } from "./Append.ts"
+import type { Append, Gate, Projection } from "./Append.ts"
 import { LeaseTime } from "./Lease.ts"
-import { type BadBatch, BetweenStore, type RunFilter, type RunRow, Store } from "./Store.ts"
+import { BetweenStore, type Outcome, type RunFilter, type RunRow, Store } from "./Store.ts"
 import { Tables } from "./Tables.ts"
 
 interface Entry {
-  row: RunRow
   readonly events: Array<Logged>
+  readonly createdAt: number
+  owner: RunnerId | null
+  epoch: number
+  /** As of the last event. */
+  state: RunState
+  seq: number
+  turns: number
+  cost: Money.Money
+  priced: boolean
+  inputTokens: number
+  outputTokens: number
+  endedAt: number | null
 }
 
 const begin = (append: Append, runner: RunnerId): Entry | undefined => {
@@ -22,28 +33,47 @@ const begin = (append: Append, runner: RunnerId): Entry | undefined => {
   if (logged.event._tag !== "RunStarted") return undefined
   return {
     events: [],
-    row: {
-      run: append.run,
-      org: after.org,
-      session: after.session,
-      agent: after.agent,
-      definition: after.definition,
-      model: after.model,
-      status: "running",
-      owner: runner,
-      epoch: append.epoch,
-      seq: 0,
-      turns: 0,
-      cost: Money.zero,
-      priced: true,
-      inputTokens: 0,
-      outputTokens: 0,
-      error: null,
-      createdAt: logged.at,
-      endedAt: null
-    }
+    createdAt: logged.at,
+    owner: runner,
+    epoch: append.epoch,
+    state: after,
+    seq: 0,
+    turns: 0,
+    cost: Money.zero,
+    priced: true,
+    inputTokens: 0,
+    outputTokens: 0,
+    endedAt: null
   }
 }
+
+const rowOf = ({ state, ...entry }: Entry): RunRow => ({
+  run: state.run,
+  org: state.org,
+  session: state.session,
+  agent: state.agent,
+  definition: state.started.definition,
+  model: state.started.model,
+  status: state.status,
+  owner: entry.owner,
+  epoch: entry.epoch,
+  seq: entry.seq,
+  turns: entry.turns,
+  cost: entry.cost,
+  priced: entry.priced,
+  inputTokens: entry.inputTokens,
+  outputTokens: entry.outputTokens,
+  error: state.failure?._tag ?? null,
+  parked: state.status === "parked" ? state.parked : null,
+  createdAt: entry.createdAt,
+  endedAt: entry.endedAt
+})
+
+const sessionKey = ({ org, session }: RunState): string => `${org}/${session}`
+
+const lastOf = ({ steps }: Append) => steps[steps.length - 1] ?? steps[0]
+
+const nobody = () => false
 
 /** Keeps logs in the memory of this process, under the rules of the SQL store: same fences, gates and projections. */
 export const layerMemory = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<Projection>) =>
@@ -63,97 +93,72 @@ export const layerMemory = (gates: ReadonlyArray<Gate>, projections: ReadonlyArr
     runners.set(runner, (yield* now) + lease)
     yield* Effect.addFinalizer(() => Effect.sync(() => runners.delete(runner)))
 
-    const isOwned = (row: RunRow, at: number) => row.owner !== null && (runners.get(row.owner) ?? 0) > at
-    const sessionKey = (row: RunRow) => `${row.org}/${row.session}`
+    const isOwned = (owner: RunnerId | null, at: number) => owner !== null && (runners.get(owner) ?? 0) > at
 
-    const conflict = (batch: ReadonlyArray<Append>): BadBatch | undefined => {
-      for (const append of batch) {
-        const known = runs.get(append.run)?.row
-        const row = known === undefined ? begin(append, runner)?.row : isOver(known.status) ? known : undefined
-        if (row === undefined || (active.get(sessionKey(row)) ?? append.run) === append.run) continue
-        return {
-          _tag: "BadBatch",
-          error: new RunConflict({
-            run: append.run,
-            problem: `the session "${row.session}" already has an unfinished run; send it a message, cancel it, or use another session.`
-          })
-        }
-      }
-      return undefined
-    }
+    /** A session has one active run at most. */
+    const conflict = ({ run }: Append, { state }: Entry): RunConflict | undefined =>
+      (active.get(sessionKey(state)) ?? run) === run ? undefined : new RunConflict({
+        run,
+        problem: `the session "${state.session}" already has an unfinished run; send it a message, cancel it, or use another session.`
+      })
 
-    const write = (append: Append, entry: Entry) => {
-      let { cost, inputTokens, outputTokens, priced, turns } = entry.row
-      for (const { logged } of append.steps) {
+    const put = (append: Append, entry: Entry): void => {
+      const { steps } = append
+      for (const { logged } of steps) {
+        const { event } = logged
         entry.events.push(logged)
-        if (logged.event._tag === "TurnCompleted") turns++
-        if (logged.event._tag !== "TurnCompleted" && logged.event._tag !== "AttemptFailed") continue
-        const { bill } = logged.event
-        cost = Money.add(cost, bill.cost)
-        priced &&= bill.source !== "unpriced"
-        inputTokens += promptTokens(bill.usage)
-        outputTokens += bill.usage.output
+        if (event._tag === "TurnCompleted") entry.turns++
+        if (event._tag !== "TurnCompleted" && event._tag !== "AttemptFailed" && event._tag !== "ContextCompacted") continue
+        const { bill } = event
+        entry.cost = Money.add(entry.cost, bill.cost)
+        entry.priced &&= bill.source !== "unpriced"
+        entry.inputTokens += promptTokens(bill.usage)
+        entry.outputTokens += bill.usage.output
       }
-      const last = append.steps.at(-1) ?? append.steps[0]
-      const { failure, status } = last.after
-      entry.row = {
-        ...entry.row,
-        seq: last.logged.seq,
-        status,
-        owner: status === "running" ? entry.row.owner : null,
-        cost,
-        inputTokens,
-        outputTokens,
-        priced,
-        turns,
-        error: failure?._tag ?? null,
-        endedAt: isOver(status) ? last.logged.at : null
-      }
-      runs.set(append.run, entry)
-      const session = sessionKey(entry.row)
-      if (append.steps[0].before === undefined) sessions.set(session, append.run)
-      if (!isOver(status)) active.set(session, append.run)
+      const { after, logged } = lastOf(append)
+      const was = entry.state.status
+      entry.state = after
+      entry.seq = logged.seq
+      entry.owner = after.status === "running" ? entry.owner : null
+      entry.endedAt = isOver(after.status) ? logged.at : null
+      const isNew = steps[0].before === undefined
+      if (isNew) runs.set(append.run, entry)
+      if (!isNew && after.status === was) return
+      const session = sessionKey(after)
+      if (isNew) sessions.set(session, append.run)
+      if (!isOver(after.status)) active.set(session, append.run)
       else if (active.get(session) === append.run) active.delete(session)
     }
 
-    const flush = (batch: ReadonlyArray<Append>) =>
-      Effect.suspend(() => {
-        const bad = conflict(batch)
-        if (bad !== undefined) return Effect.fail(bad)
-        const fenced: Array<number> = []
-        const entries = new Map<RunId, { readonly entry: Entry; seq: number }>()
-        batch.forEach((append, i) => {
-          const known = entries.get(append.run)
-          const entry = known?.entry ?? runs.get(append.run) ?? begin(append, runner)
-          const seq = known?.seq ?? entry?.row.seq
-          if (entry === undefined || entry.row.epoch !== append.epoch || seq !== append.steps[0].logged.seq - 1) {
-            fenced.push(i)
-          } else {
-            entries.set(append.run, { entry, seq: seq + append.steps.length })
-          }
-        })
-        const out = new Set(fenced)
-        const verdicts: Array<Verdict> = []
-        for (const gate of gates) {
-          for (const verdict of gate.judge(batch, (i) => out.has(i), tables)) {
-            verdicts.push(verdict)
-            if ("refuse" in verdict) out.add(verdict.append)
-          }
+    const write = (append: Append): Outcome => {
+      const known = runs.get(append.run)
+      const entry = known ?? begin(append, runner)
+      // Only a run that begins, or that goes on after it was over, can be in the way of another.
+      const taken = entry !== undefined && (known === undefined || isOver(known.state.status)) ? conflict(append, entry) : undefined
+      if (taken !== undefined) return { _tag: "Refused", error: taken }
+      if (entry === undefined || entry.epoch !== append.epoch || entry.seq !== append.steps[0].logged.seq - 1) {
+        return { _tag: "Refused", error: new Fenced({ run: append.run, epoch: append.epoch }) }
+      }
+      let outcome: Outcome = { _tag: "Appended", append }
+      const batch = [append]
+      for (const gate of gates) {
+        const verdicts = gate.judge(batch, nobody, tables)
+        if (verdicts.length > 0) [outcome = outcome] = outcomesOf(gates, batch, [], verdicts)
+        if (outcome._tag === "Refused") return outcome
+      }
+      put(outcome.append, entry)
+      for (const projection of ordered) {
+        if (projection.keep !== undefined) {
+          projection.keep(outcome.append, tables)
+          continue
         }
-        const outcomes = outcomesOf(gates, batch, fenced, verdicts)
-        const written = outcomes.flatMap((outcome, i) => outcome._tag === "Appended" ? [[i, outcome.append] as const] : [])
-        for (const [, append] of written) {
-          const entry = entries.get(append.run)?.entry
-          if (entry !== undefined) write(append, entry)
-        }
-        for (const projection of ordered) {
-          const rows = written.flatMap(([i, append]): ReadonlyArray<Row> => projection.rows(append, i))
-          if (rows.length > 0) projection.write(rows, tables)
-        }
-        return Effect.succeed(outcomes)
-      })
+        const rows = projection.rows(outcome.append, 0)
+        if (rows.length > 0) projection.write(rows, tables)
+      }
+      return outcome
+    }
 
-    const rows = Effect.sync(() => [...runs.values()].map((entry) => entry.row))
+    const rows = Effect.sync(() => [...runs.values()].map(rowOf))
 
     const list = (filter: RunFilter) =>
       Effect.map(rows, (all) =>
@@ -167,20 +172,23 @@ export const layerMemory = (gates: ReadonlyArray<Gate>, projections: ReadonlyArr
 
     const orphaned = Effect.gen(function*() {
       const at = yield* now
-      return (yield* rows).filter((row) => !isOver(row.status) && row.status === "running" && (row.owner === runner || !isOwned(row, at)))
+      return (yield* rows).filter((row) =>
+        (row.status === "running" || row.parked === "shutdown") && (row.owner === runner || !isOwned(row.owner, at))
+      )
     })
 
+    const flush = (batch: ReadonlyArray<Append>) => Effect.sync(() => batch.map(write))
     const between = yield* BetweenStore
-    return between({
+    const store = between({
       runner,
       lanes: 1,
       transaction: undefined,
       flush,
       list,
       read: (run, after, limit) => Effect.sync(() => runs.get(run)?.events.slice(after, after + limit) ?? []),
-      find: (run) => Effect.sync(() => Option.fromUndefinedOr(runs.get(run)?.row)),
+      find: (run) => Effect.sync(() => Option.map(Option.fromUndefinedOr(runs.get(run)), rowOf)),
       latest: (org, session) =>
-        Effect.sync(() => Option.fromUndefinedOr(runs.get(sessions.get(`${org}/${session}`) ?? "" as RunId)?.row)),
+        Effect.sync(() => Option.map(Option.fromUndefinedOr(runs.get(sessions.get(`${org}/${session}`) ?? "" as RunId)), rowOf)),
       define: (hash, _, definition) => Effect.sync(() => void definitions.set(hash, definition)),
       definition: (hash) => Effect.sync(() => Option.fromUndefinedOr(definitions.get(hash))),
       renew: Effect.map(now, (at) => {
@@ -192,11 +200,11 @@ export const layerMemory = (gates: ReadonlyArray<Gate>, projections: ReadonlyArr
         Effect.map(now, (at) => {
           const entry = runs.get(run)
           const claimable = entry !== undefined &&
-            (options?.over === true ? entry.row.status === "failed" : !isOver(entry.row.status)) &&
-            (entry.row.owner === runner || !isOwned(entry.row, at))
+            (options?.over === true ? entry.state.status === "failed" : !isOver(entry.state.status)) &&
+            (entry.owner === runner || !isOwned(entry.owner, at))
           if (!claimable) return Option.none()
-          entry.row = { ...entry.row, owner: runner, epoch: entry.row.epoch + 1 }
-          return Option.some(entry.row.epoch)
+          entry.owner = runner
+          return Option.some(++entry.epoch)
         }),
       orphans: (agents, except, limit) =>
         Effect.map(orphaned, (all) =>
@@ -207,4 +215,6 @@ export const layerMemory = (gates: ReadonlyArray<Gate>, projections: ReadonlyArr
         return [...counts].map(([agent, runs]) => ({ agent, runs }))
       })
     })
+    // Whatever stands between and has to do with flushes is not gone around.
+    return store.flush === flush ? { ...store, write } : store
   }))

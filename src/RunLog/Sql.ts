@@ -47,6 +47,7 @@ const RunRecord = Schema.Struct({
   input_tokens: Schema.BigInt,
   output_tokens: Schema.BigInt,
   error_tag: Schema.NullOr(Schema.String),
+  parked_reason: Schema.NullOr(Schema.String),
   created_at: Timestamp,
   ended_at: Schema.NullOr(Timestamp)
 })
@@ -71,6 +72,7 @@ const toRow = (record: object): RunRow => {
     inputTokens: Number(run.input_tokens),
     outputTokens: Number(run.output_tokens),
     error: run.error_tag,
+    parked: run.parked_reason,
     createdAt: run.created_at.getTime(),
     endedAt: run.ended_at?.getTime() ?? null
   }

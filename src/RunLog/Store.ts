@@ -28,6 +28,8 @@ export interface RunRow {
   readonly outputTokens: number
   /** The tag of the error that it failed with. */
   readonly error: string | null
+  /** What it waits for, while it is parked. */
+  readonly parked: string | null
   /** Milliseconds since 1970. */
   readonly createdAt: number
   readonly endedAt: number | null
@@ -64,6 +66,8 @@ export class Store extends Context.Service<Store, {
   readonly flush: (batch: ReadonlyArray<Append>) => Effect.Effect<ReadonlyArray<Outcome>, BadBatch | StorageFailed>
   /** SQL that commits together with events; nothing where there is no database. */
   readonly transaction: Transaction | undefined
+  /** Writes one append at once, where a store need not be waited for. */
+  readonly write?: (append: Append) => Outcome
   /** The events of a run after a sequence number, in order, at most `limit`. */
   readonly read: (run: RunId, after: number, limit: number) => Effect.Effect<ReadonlyArray<Logged>, StorageFailed>
   readonly find: (run: RunId) => Effect.Effect<Option.Option<RunRow>, StorageFailed>
@@ -77,7 +81,10 @@ export class Store extends Context.Service<Store, {
   readonly renew: Effect.Effect<boolean, StorageFailed>
   /** Takes a run that is unfinished (or, with `over`, has failed) and whose owner has no valid lease; the new epoch. */
   readonly claim: (run: RunId, options?: { readonly over: boolean }) => Effect.Effect<Option.Option<number>, StorageFailed>
-  /** Running runs of these agents that no other process with a valid lease owns, but those given, oldest first. */
+  /**
+   * Runs of these agents that somebody should perform, but those given, oldest first: running ones that no other process with a
+   * valid lease owns, and those that a process parked because it was shut down.
+   */
   readonly orphans: (
     agents: ReadonlyArray<AgentName>,
     except: ReadonlyArray<RunId>,

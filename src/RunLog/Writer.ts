@@ -57,9 +57,13 @@ const group = (items: ReadonlyArray<Item>): ReadonlyArray<Group> => {
   return groups
 }
 
+const broken = (defect: unknown): StorageFailed =>
+  new StorageFailed({ operation: "append", problem: defect instanceof Error ? defect.message : String(defect), cause: defect })
+
 /**
  * The group commit: while a transaction is under way the appends of all runs gather, and the next takes them all.
  * An append that the database refuses for its data fails alone: its batch is split until it stands by itself.
+ * A store that need not be waited for is written to at once.
  */
 export const makeWriter = Effect.fnUntraced(function*(store: Store["Service"], hub: Hub) {
   let gathered: Array<Item> = []
@@ -80,13 +84,25 @@ export const makeWriter = Effect.fnUntraced(function*(store: Store["Service"], h
     }
   }
 
+  const once = store.write
+  if (once !== undefined) {
+    return (append: Append): Pending => {
+      const pending: Pending = Deferred.makeUnsafe()
+      let outcome: Outcome
+      try {
+        outcome = once(append)
+      } catch (defect) {
+        outcome = { _tag: "Refused", error: broken(defect) }
+      }
+      settle({ append, items: [{ append, pending }] }, outcome)
+      return pending
+    }
+  }
+
   const write = (groups: ReadonlyArray<Group>): Effect.Effect<void> =>
     store.flush(groups.map((one) => one.append)).pipe(
       // A defect, as of an event that cannot be encoded, is of one append and must not leave the others waiting.
-      Effect.catchDefect((defect) => {
-        const problem = defect instanceof Error ? defect.message : String(defect)
-        return Effect.fail<BadBatch>({ _tag: "BadBatch", error: new StorageFailed({ operation: "append", problem, cause: defect }) })
-      }),
+      Effect.catchDefect((defect) => Effect.fail<BadBatch>({ _tag: "BadBatch", error: broken(defect) })),
       Effect.matchEffect({
         onSuccess: (outcomes) =>
           Effect.sync(() => {
