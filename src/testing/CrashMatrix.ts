@@ -1,4 +1,5 @@
 import type { PgClient } from "@effect/sql-pg/PgClient"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
@@ -29,7 +30,7 @@ export interface Options<A extends ReadonlyArray<Agent.Any>, D, R1, R2, R3, R4> 
   readonly check?: (ending: Ending) => Effect.Effect<unknown, unknown, R2>
   /** What people do in a process after a death, once all runs are over or parked: decide, cancel, ask again. */
   readonly resume?: (runs: ReadonlyArray<RunState>) => Effect.Effect<unknown, unknown, R3>
-  /** What is done before each schedule, such as emptying what counts. */
+  /** What is done before each schedule, such as emptying what counts; it may use the database, where there is one. */
   readonly before?: Effect.Effect<unknown, unknown, R4>
   /** Deaths of one schedule at most; with 2, the process that goes on dies too. 1 by default. */
   readonly deaths?: 1 | 2
@@ -46,7 +47,7 @@ export interface Options<A extends ReadonlyArray<Agent.Any>, D, R1, R2, R3, R4> 
 export interface Report {
   /** Schedules in which a process died. */
   readonly schedules: number
-  /** Schedules by the place of their first death. */
+  /** Deaths by their place. */
   readonly byPlace: Readonly<Record<Place, number>>
   /** Schedules with two deaths. */
   readonly pairs: number
@@ -66,6 +67,17 @@ const range = (length: number): ReadonlyArray<number> => Array.from({ length }, 
 const pairsOf = (first: Death, { counts: [, next] }: Played): ReadonlyArray<readonly [Death, Death]> =>
   next === undefined ? [] : places.flatMap((place) => range(next[place]).map((number) => [first, { place, number }] as const))
 
+/** Pairs in an order in which every place of the second death comes early, also one that is seldom reached. */
+const evenly = (pairs: ReadonlyArray<readonly [Death, Death]>): ReadonlyArray<readonly [Death, Death]> => {
+  const seen = new Map<Place, number>()
+  const ranked = pairs.map((pair) => {
+    const rank = seen.get(pair[1].place) ?? 0
+    seen.set(pair[1].place, rank + 1)
+    return { pair, rank }
+  })
+  return ranked.toSorted((a, b) => a.rank - b.rank).map(({ pair }) => pair)
+}
+
 /**
  * Runs a program again and again, each time with another death of its process: at every append, before it is durable and
  * after; at every tool call, before its handler begins and after it ended; at every command. What the dead process left is
@@ -82,7 +94,7 @@ export const run = <
   R3 = never,
   R4 = never,
   D extends DatabaseLayer<unknown> | undefined = undefined
->(options: Options<A, D, R1, R2, R3, R4>): Effect.Effect<Report, CrashFailed, Needs<A, D, R1 | R2 | R3 | R4>> =>
+>(options: Options<A, D, R1, R2, R3, R4>): Effect.Effect<Report, CrashFailed, Needs<A, D, R1 | R2 | R3> | Exclude<R4, Stored<D>>> =>
   Effect.scoped(Effect.gen(function*() {
     const shared = options.database === undefined ? undefined : yield* Layer.build<unknown, unknown, never>(options.database).pipe(
       Effect.mapError((cause) => new CrashFailed({ schedule: nameOf([]), during: [], problem: String(cause), logs: [], cause }))
@@ -107,41 +119,40 @@ export const run = <
 
     let runs = 0
     const one = Effect.fnUntraced(function*(deaths: ReadonlyArray<Death>) {
-      yield* Effect.orDie(options.before ?? Effect.void)
+      yield* Effect.provideContext(Effect.orDie(options.before ?? Effect.void), shared ?? Context.empty())
       const played = yield* play(yield* playOf, deaths)
       runs += played.runs
       return played
     }, Effect.scoped)
 
     const byPlace = Object.fromEntries(places.map((place) => [place, 0])) as Record<Place, number>
-    if (options.only !== undefined) {
-      const deaths = deathsOf(options.only)
+    let schedules = 0
+    let pairs = 0
+    const counted = Effect.fnUntraced(function*(deaths: ReadonlyArray<Death>) {
       const played = yield* one(deaths)
-      const [first] = deaths
-      if (first !== undefined && played.deaths > 0) byPlace[first.place]++
-      return { schedules: Math.min(1, played.deaths), byPlace, pairs: played.deaths > 1 ? 1 : 0, runs }
-    }
+      for (const { place } of deaths.slice(0, played.deaths)) byPlace[place]++
+      if (played.deaths > 0) schedules++
+      if (played.deaths > 1) pairs++
+      return played
+    })
 
-    yield* one([])
+    if (options.only !== undefined) {
+      yield* counted(deathsOf(options.only))
+      return { schedules, byPlace, pairs, runs }
+    }
+    yield* counted([])
     const second: Array<readonly [Death, Death]> = []
     for (const place of places) {
       for (let number = 1;; number++) {
-        const played = yield* one([{ place, number }])
+        const played = yield* counted([{ place, number }])
         if (played.deaths === 0) break
-        byPlace[place]++
         second.push(...pairsOf({ place, number }, played))
       }
     }
-    let pairs = 0
     if (options.deaths === 2) {
       const chosen = yield* Random.withSeed(Random.shuffle(second), options.seed ?? 1)
-      for (const deaths of chosen.slice(0, options.pairs ?? 200)) {
-        const played = yield* one(deaths)
-        byPlace[deaths[0].place] += Math.min(1, played.deaths)
-        if (played.deaths === 2) pairs++
-      }
+      for (const deaths of evenly(chosen).slice(0, options.pairs ?? 200)) yield* counted(deaths)
     }
-    const schedules = Object.values(byPlace).reduce((sum, count) => sum + count, 0)
     return { schedules, byPlace, pairs, runs }
   })).pipe(
     options.only === undefined ? Effect.provideService(References.MinimumLogLevel, "None") : (effect) => effect

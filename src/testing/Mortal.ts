@@ -4,15 +4,18 @@ import * as Latch from "effect/Latch"
 import type * as Agent from "../Agent.ts"
 import type { Conductor } from "../Conductor.ts"
 import { type RunId, StorageFailed } from "../Run.ts"
-import type { Append, Store } from "../RunLog.ts"
+import type { Append, Store, Transaction } from "../RunLog.ts"
 import type { Registry } from "../Runs.ts"
 import type { Time } from "./Time.ts"
 
 /**
  * Where a process can die: before an append is durable, or after it is and before anybody has heard of it; before a
- * handler begins, or after it ended and before its result is recorded; before a command is accepted, or after it is.
+ * handler begins, or after it ended and before its result is recorded, and the same for the check of a `reconcilable` tool;
+ * before a command is accepted, or after it is.
  */
-export const places = ["before append", "after append", "before handler", "after handler", "before command", "after command"] as const
+export const places = [
+  "before append", "after append", "before handler", "after handler", "before check", "after check", "before command", "after command"
+] as const
 export type Place = (typeof places)[number]
 
 /** One death: at which place, the how manieth time that the process comes there. */
@@ -97,8 +100,20 @@ export const makeMortal = (number: number, death: Death | undefined, time: Pick<
       return outcomes
     })
 
+    const transaction = ({ perform, sql }: Transaction): Transaction => ({
+      sql,
+      perform: (effect, appendOf) =>
+        perform(Effect.tap(effect, reach("before append", () => "a transaction")), appendOf).pipe(
+          Effect.tap((append) => Effect.suspend(() => {
+            runs.add(append.run)
+            return reach("after append", () => told(append))
+          }))
+        )
+    })
+
     return {
       ...real,
+      transaction: real.transaction === undefined ? undefined : transaction(real.transaction),
       // One at a time, so that every append is a place of its own.
       flush: (batch) => living(Effect.map(Effect.forEach(batch, (append) => flushOne(append)), (outcomes) => outcomes.flat())),
       read: (run, after, limit) => living(real.read(run, after, limit)),
@@ -114,20 +129,30 @@ export const makeMortal = (number: number, death: Death | undefined, time: Pick<
     }
   }
 
-  const tool = (real: Agent.RegisteredTool): Agent.RegisteredTool => ({
-    ...real,
-    handle: (parameters, call) =>
-      Effect.gen(function*() {
-        yield* reach("before handler", () => real.name)
-        const index = executions.length
-        const execution = { run: call.run, tool: real.name, call: call.id, key: call.key, process: number, ended: false }
-        executions.push(execution)
-        const exit = yield* Effect.exit(time.outside(real.handle(parameters, call)))
-        executions[index] = { ...execution, ended: true }
-        yield* reach("after handler", () => real.name)
-        return yield* exit
-      })
-  })
+  const tool = (real: Agent.RegisteredTool): Agent.RegisteredTool => {
+    const { reconcile } = real
+    return {
+      ...real,
+      handle: (parameters, call, services, sql) =>
+        Effect.gen(function*() {
+          yield* reach("before handler", () => real.name)
+          const index = executions.length
+          const execution = { run: call.run, tool: real.name, call: call.id, key: call.key, process: number, ended: false }
+          executions.push(execution)
+          const exit = yield* Effect.exit(time.outside(real.handle(parameters, call, services, sql)))
+          executions[index] = { ...execution, ended: true }
+          yield* reach("after handler", () => real.name)
+          return yield* exit
+        }),
+      reconcile: reconcile === undefined ? undefined : (parameters, call) =>
+        Effect.gen(function*() {
+          yield* reach("before check", () => real.name)
+          const exit = yield* Effect.exit(time.outside(reconcile(parameters, call)))
+          yield* reach("after check", () => real.name)
+          return yield* exit
+        })
+    }
+  }
 
   const command = <Args extends ReadonlyArray<unknown>, A, E>(
     name: string,
@@ -157,6 +182,8 @@ export const makeMortal = (number: number, death: Death | undefined, time: Pick<
       ...real,
       send: command("send", real.send),
       cancel: command("cancel", real.cancel),
+      decide: command("decide", real.decide),
+      resolve: command("resolve", real.resolve),
       retry: command("retry", real.retry)
     })
   }

@@ -1,12 +1,13 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
 import * as AiError from "effect/ai/AiError"
+import * as SqlClient from "effect/sql/SqlClient"
 import { Agent, Conductor, Plugin, Tool } from "../../src/index.ts"
 import { CrashMatrix, script } from "../../src/testing.ts"
 import { databases } from "../support/databases.ts"
 
 /** How often the world was changed, by the key of the call. */
-const world = { mails: new Map<string, number>(), orders: new Map<string, number>() }
+const world = { mails: new Map<string, number>(), orders: new Map<string, number>(), payments: new Map<string, number>() }
 const count = (map: Map<string, number>, key: string) => Effect.sync(() => void map.set(key, (map.get(key) ?? 0) + 1))
 
 const n = Schema.Struct({ n: Schema.Int })
@@ -40,24 +41,48 @@ const model = script([
   "Done."
 ])
 
-/** The same without anybody who waits: over a database time is real. */
-const quick = Agent.make("quick", {
-  instructions: "Do what you are told.",
-  model: "scripted:clerk",
-  plugins: [Plugin.make("office", {
-    tools: [twice, mail, order],
-    handlers: {
-      twice: ({ n }) => Effect.succeed({ n: n * 2 }),
-      mail: ({ n }) => Effect.as(Effect.flatMap(Tool.Call, (call) => count(world.mails, call.key)), { n }),
-      order: ({ n }) => Effect.as(Effect.flatMap(Tool.Call, (call) => count(world.orders, call.key)), { n })
-    }
-  })]
+const book = Tool.make("book", { description: "Books a seat in the database.", parameters: n, success: n, effect: "transactional" })
+const pay = Tool.make("pay", { description: "Pays, and can be asked.", parameters: n, success: n, effect: "reconcilable" })
+
+/** All five classes, without anybody who waits: over a database time is real. */
+const bureau = Plugin.make("bureau", {
+  tools: [twice, mail, order, book, pay],
+  handlers: {
+    twice: ({ n }) => Effect.succeed({ n: n * 2 }),
+    mail: ({ n }) => Effect.as(Effect.flatMap(Tool.Call, (call) => count(world.mails, call.key)), { n }),
+    order: ({ n }) => Effect.as(Effect.flatMap(Tool.Call, (call) => count(world.orders, call.key)), { n }),
+    book: ({ n }) => Effect.gen(function*() {
+      const sql = yield* SqlClient.SqlClient
+      yield* sql`INSERT INTO crash_seats (key) VALUES (${(yield* Tool.Call).key})`
+      return { n }
+    }).pipe(Effect.orDie),
+    pay: ({ n }) => Effect.as(Effect.flatMap(Tool.Call, (call) => count(world.payments, call.key)), { n })
+  },
+  reconcile: {
+    pay: ({ n }) => Effect.map(Tool.Call, (call) => world.payments.has(call.key) ? Tool.done({ n }) : Tool.notDone)
+  }
 })
+const quick = Agent.make("quick", { instructions: "Do what you are told.", model: "scripted:clerk", plugins: [bureau] })
 const steady = script([
   { toolCalls: [{ name: "twice", params: { n: 1 } }, { name: "mail", params: { n: 2 } }, { name: "order", params: { n: 3 } }] },
-  { toolCalls: [{ name: "mail", params: { n: 4 } }] },
+  { toolCalls: [{ name: "book", params: { n: 4 } }, { name: "pay", params: { n: 5 } }, { name: "mail", params: { n: 6 } }] },
   "Done."
 ])
+
+/** Every booking and payment of a completed run is there once, and of a parked one at most once. */
+const bookedOnce = (ending: CrashMatrix.Ending) =>
+  Effect.gen(function*() {
+    yield* once(ending)
+    const sql = yield* SqlClient.SqlClient
+    for (const { run, status } of ending.runs) {
+      const [seats] = yield* sql<{ readonly keys: bigint; readonly rows: bigint }>`
+        SELECT count(DISTINCT key) AS keys, count(*) AS rows FROM crash_seats WHERE key LIKE ${`${run}%`}`
+      assert.strictEqual(seats?.rows, seats?.keys)
+      const payments = [...world.payments].filter(([key]) => key.startsWith(run))
+      assert.isAtMost(payments.reduce((sum, [, times]) => sum + times, 0), 1)
+      if (status === "completed") assert.deepStrictEqual([Number(seats?.rows), payments.length], [1, 1])
+    }
+  })
 
 /** The model fails once in each schedule. */
 const before = Effect.sync(() => {
@@ -98,7 +123,7 @@ describe("CrashMatrix", () => {
     Effect.gen(function*() {
       const told = Effect.gen(function*() {
         const run = yield* Conductor.start(agent, "Do it all.")
-        yield* Conductor.send(run, "And be quick.", "once")
+        yield* Conductor.send(run, "And be quick.", { dedupe: "once" })
         yield* Conductor.result(run)
       })
       const report = yield* CrashMatrix.run({
@@ -185,12 +210,22 @@ describe("CrashMatrix", () => {
     }))
 
   for (const { layer, name } of databases) {
-    it.live(`dies over a database (${name})`, () =>
+    it.live(`dies over a database, with tools of all classes (${name})`, () =>
       Effect.gen(function*() {
         const start = performance.now()
-        const report = yield* CrashMatrix.run({ agents: [quick], model: steady, program: Conductor.run(quick, "Do it all."), check: once, database: layer })
-        assert.isAbove(report.schedules, 25)
+        const report = yield* CrashMatrix.run({
+          agents: [quick],
+          model: steady,
+          program: Conductor.run(quick, "Do it all."),
+          before: Effect.flatMap(SqlClient.SqlClient, (sql) => sql`CREATE TABLE IF NOT EXISTS crash_seats (key text)`),
+          check: bookedOnce,
+          database: layer,
+          deaths: 2,
+          pairs: 40
+        })
+        for (const [place, deaths] of Object.entries(report.byPlace)) if (!place.endsWith("command")) assert.isAbove(deaths, 0, place)
+        assert.isAbove(report.schedules, 60)
         console.log(`CrashMatrix: ${report.schedules} schedules in ${((performance.now() - start) / 1_000).toFixed(1)} s on ${name}`)
-      }), 60_000)
+      }), 120_000)
   }
 })
