@@ -15,5 +15,6 @@
  * ```
  */
 export * from "./testing/Check.ts"
+export * as CrashMatrix from "./testing/CrashMatrix.ts"
 export * as Export from "./testing/Export.ts"
 export * from "./testing/Layers.ts"
