@@ -3,7 +3,7 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
+import * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
@@ -57,7 +57,10 @@ export const makeClaims = Effect.gen(function*() {
   const inbox = yield* Inbox
   const registry = yield* Registry
   // Runs are parked before their fibers are interrupted, so these have a scope of their own.
-  const scope = yield* Effect.acquireRelease(Scope.make(), Scope.close)
+  const scope = yield* Effect.acquireRelease(Scope.make(), (scope, exit) =>
+    // A handler that cannot be interrupted must not keep the process.
+    Effect.flatMap(Effect.forkDetach(Scope.close(scope, exit)), (fiber) =>
+      Effect.interruptible(Effect.timeoutOption(Fiber.await(fiber), parkTime))))
   const services = yield* Effect.context<RunLog | Models | Inbox>()
   const handles = new Map<RunId, Handle>()
   const claiming = new Map<RunId, Latch.Latch>()
