@@ -18,6 +18,7 @@ const literals: ReadonlyArray<readonly [tag: string, field: string, values: Read
   ["ToolStarted", "effect", Run.EffectClass.literals],
   ["RunFailed", "error", Run.RunFailure.members.map((member) => member.fields._tag.schema.literal)],
   ["ToolResolved", "resolution", Run.RunEvent.cases.ToolResolved.fields.resolution.literals],
+  ["ApprovalDecided", "decision", Run.RunEvent.cases.ApprovalDecided.fields.decision.literals],
   ["RunParked", "reason", Run.RunEvent.cases.RunParked.fields.reason.literals]
 ]
 
