@@ -54,12 +54,13 @@ export const makePerson = (seed: string, world: string): Person => {
     const { list, state } = yield* Conductor
     for (const { run } of yield* list({ status: "parked", limit: 10_000 })) {
       if (forsaken.has(run)) continue
-      for (const call of doubtful(yield* state(run))) {
+      const calls = doubtful(yield* state(run))
+      if (calls.some((call) => isForsaken(seed, nameOf(call)))) {
+        forsaken.add(run)
+        continue
+      }
+      for (const call of calls) {
         const name = nameOf(call)
-        if (isForsaken(seed, name)) {
-          forsaken.add(run)
-          continue
-        }
         const { happened } = (yield* tell(world, "/look", { call: name, key: "" })) as { readonly happened: boolean } // the world's own
         const resolution = happened ? "happened" : chance(seed, "again", name) < 0.5 ? "run-again" : "did-not-happen"
         yield* Conductor.resolve(run, call.part.id, { resolution, ...(happened ? { result: "1" } : {}) }).pipe(
