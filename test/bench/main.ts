@@ -7,6 +7,7 @@ import { setTimeout } from "node:timers/promises"
 import { concurrent } from "./concurrent.ts"
 import { durable } from "./durable.ts"
 import { machine, timed } from "./measure.ts"
+import { restart } from "./restart.ts"
 import { type Server, start } from "./server.ts"
 
 /** A process of its own, whose heap nothing else has used. */
@@ -39,7 +40,8 @@ const bounded = (seconds: number, part: () => Promise<void>) => async () => {
 const parts: ReadonlyMap<string, () => Promise<void>> = new Map([
   ["memory", bounded(95, memory)],
   ["durable", bounded(230, withServer(durable))],
-  ["concurrent", bounded(150, withServer(concurrent))]
+  ["concurrent", bounded(150, withServer(concurrent))],
+  ["restart", bounded(150, withServer(restart))]
 ])
 
 const asked = process.argv.slice(2)

@@ -30,7 +30,8 @@ export interface Outcome extends Report {
 /** The phases that are aimed at, in turns; those that the tests ask for come first. */
 const aims: ReadonlyArray<Phase> = [
   "before a commit", "in a flush", "after a commit", "in a model call", "in an unsafe handler", "in a claim", "in an idempotent handler",
-  "starting up", "in a pure handler"
+  "starting up", "in a transactional handler", "in a reconcilable handler", "in a reconciliation", "in a transaction", "in a pure handler",
+  "in a start"
 ]
 
 /** Runs that each worker has under way. */
@@ -53,7 +54,7 @@ export const onlooker = (at: Place) => {
 const setUp = Effect.gen(function*() {
   const sql = yield* SqlClient.SqlClient
   // No key: a row that was written twice is to be seen.
-  yield* sql`CREATE TABLE IF NOT EXISTS survive_effects (call text NOT NULL, key text NOT NULL)`
+  yield* sql`CREATE TABLE IF NOT EXISTS survive_effects (call text NOT NULL, key text NOT NULL, note text)`
 })
 
 /** A worker did not do what it must. */
@@ -66,6 +67,7 @@ export const carryOut = async (campaign: Campaign): Promise<Outcome> => {
   const acknowledged = new Map<number, string>()
   const requests = new Map<string, number>()
   const killed: Array<number> = []
+  const troubles: Array<string> = []
   const found = new Map<Phase, number>(phases.map((phase) => [phase, 0]))
   const crew: Array<Reporter> = []
   // Always one process ahead, which has everything but its orders.
@@ -75,6 +77,7 @@ export const carryOut = async (campaign: Campaign): Promise<Outcome> => {
     for (const report of reports) {
       const [mark, first = "", second = ""] = report.split(" ")
       if (mark === "!") acknowledged.set(Number(first), second)
+      if (mark === "x") troubles.push(report.slice(2))
       if (mark === "?") requests.set(`${first} ${second}`, (requests.get(`${first} ${second}`) ?? 0) + 1)
     }
   }
@@ -94,7 +97,7 @@ export const carryOut = async (campaign: Campaign): Promise<Outcome> => {
   /** Kills one worker at a moment, or a place, of chance. */
   const kill = async (number: number): Promise<void> => {
     const aim = number % 2 === 0 ? aims[(number / 2) % aims.length] : undefined
-    const slot = aim === "starting up" || aim === "in a claim" ? launched : between(0, crew.length - 1, seed, "worker", number)
+    const slot = aim === "starting up" || aim === "in a claim" || aim === "in a reconciliation" ? launched : between(0, crew.length - 1, seed, "worker", number)
     const worker = crew[slot]
     if (worker === undefined) return
     if (aim !== "starting up") await ready(worker)
@@ -105,7 +108,7 @@ export const carryOut = async (campaign: Campaign): Promise<Outcome> => {
       if (chance(seed, "busy", number) < 0.85) await worker.until((report) => report.startsWith("+ in a model"), 5_000)
       await worker.until(() => false, between(0, 600, seed, "moment", number))
     } else {
-      worker.tell({ phase: aim, nth: aim === "in a claim" ? 1 : between(1, 15, seed, "nth", number) })
+      worker.tell({ phase: aim, nth: aim === "in a claim" || aim === "in a reconciliation" ? 1 : between(1, 15, seed, "nth", number) })
       await worker.until((report) => report === "@", 4_000)
     }
     killed.push(Date.now())
@@ -128,7 +131,7 @@ export const carryOut = async (campaign: Campaign): Promise<Outcome> => {
     }
     const last = launch({ first: 1, every: 1, until: campaign.runs + 1 })
     crew.push(last)
-    if (!(await last.until((report) => report === "done", 3 * patience))) {
+    if (!(await last.until((report) => report === "done", 2 * patience))) {
       throw new Failed(`the last worker did not finish (${last.reports.slice(-5).join(" | ")}): ${last.output.trim()}`)
     }
     await last.ended
@@ -143,7 +146,7 @@ export const carryOut = async (campaign: Campaign): Promise<Outcome> => {
     const report = await Effect.runPromise(
       verify({ seed, world, acknowledged, requests, kills: killed }).pipe(Effect.provide(onlooker(at)))
     )
-    return { ...report, counts: { kills: killed.length, ...report.counts }, phases: found }
+    return { ...report, broken: [...troubles, ...report.broken], counts: { kills: killed.length, ...report.counts }, phases: found }
   } catch (cause) {
     if (!(cause instanceof Failed)) throw cause
     return { broken: [cause.message], counts: { kills: killed.length }, phases: found }

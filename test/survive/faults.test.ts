@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Layer, Redacted, References, Schedule, Schema } from "effect"
+import { Duration, Effect, Exit, Layer, type Redacted, References, Schedule, Schema } from "effect"
 import * as SqlClient from "effect/sql/SqlClient"
 import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
@@ -22,10 +22,12 @@ const Note = Tool.make("note", {
 /** What a step leaves behind, so that a small disk is soon full. */
 const bulk = "n".repeat(4_000)
 
+const notes = Plugin.make("notes", { tools: [Note], handlers: { note: () => Effect.as(Effect.sleep("10 millis"), bulk) } })
+
 const agent = Agent.make("patient", {
   instructions: "Go on.",
   model: "scripted:patient",
-  plugins: [Plugin.make("notes", { tools: [Note], handlers: { note: () => Effect.as(Effect.sleep("10 millis"), bulk) } })],
+  plugins: [notes],
   limits: { turns: 50, attempts: 100, cost: "5 USD" }
 })
 

@@ -15,7 +15,7 @@ process.once("exit", () => {
 export class Reporter {
   readonly child: ChildProcess
   readonly reports: Array<string> = []
-  /** Standard output and error. */
+  /** The end of standard output and error. */
   output = ""
   /** The exit code or the signal, once it has ended and every report is read. */
   readonly ended: Promise<number | string>
@@ -29,7 +29,7 @@ export class Reporter {
     })
     this.child = child
     living.add(child)
-    for (const stream of [child.stdout, child.stderr]) stream?.on("data", (chunk: Buffer) => this.output += chunk.toString("utf8"))
+    for (const stream of [child.stdout, child.stderr]) stream?.on("data", (chunk: Buffer) => this.output = `${this.output}${chunk.toString("utf8")}`.slice(-2_000))
     readline.createInterface({ input: child.stdio[3] as Readable }).on("line", (line) => {
       this.reports.push(line)
       for (const listener of this.listeners) listener()

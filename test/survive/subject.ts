@@ -1,10 +1,11 @@
 /** What is performed while it is killed: runs of ten steps, each with one to eight tool calls of every effect class at the same time. */
 import { Effect, Schema } from "effect"
+import * as SqlClient from "effect/sql/SqlClient"
 import { Agent, Plugin, type Run, Tool } from "../../src/index.ts"
 import * as testing from "../../src/testing.ts"
 import { between, chance } from "./chance.ts"
 import { handlerPhase, place, say } from "./phases.ts"
-import { callName } from "./world.ts"
+import { callName, type Letter } from "./world.ts"
 
 /** Turns that ask for tools; one more answers. */
 export const steps = 10
@@ -15,7 +16,9 @@ export const mostCalls = 8
 export const budgets = { org: "1000", session: "2", run: "1 USD" } as const
 
 /** The effect classes and how often each is called. */
-const classes: ReadonlyArray<readonly [Run.EffectClass, number]> = [["pure", 0.35], ["idempotent", 0.55], ["unsafe", 0.1]]
+const classes: ReadonlyArray<readonly [Run.EffectClass, number]> = [
+  ["pure", 0.2], ["idempotent", 0.25], ["transactional", 0.25], ["reconcilable", 0.2], ["unsafe", 0.1]
+]
 
 /** A call that the model asks for. */
 export interface Planned {
@@ -38,11 +41,21 @@ export const sessionOf = (n: number): string => `survive-${n}`
 /** The number of the run of a session. */
 export const numberOf = (session: string): number => Number(session.slice("survive-".length))
 
-const parameters = Schema.Struct({ n: Schema.Int, turn: Schema.Int, index: Schema.Int })
-const define = <const Class extends "pure" | "idempotent" | "unsafe">(effect: Class) =>
-  Tool.make(effect, { description: `A tool that is ${effect}.`, parameters, success: Schema.Int, effect, timeout: "2 minutes" })
+/** What a tool is called with; a person who edits a call adds the note. */
+const parameters = Schema.Struct({ n: Schema.Int, turn: Schema.Int, index: Schema.Int, note: Schema.optionalKey(Schema.String) })
+type Parameters = typeof parameters.Type
 
-const tools = [define("pure"), define("idempotent"), define("unsafe")] as const
+/** Whether a call needs a person's approval. */
+export const needsApproval = ({ index, turn }: { readonly turn: number; readonly index: number }): boolean => index === 0 && turn % 4 === 0
+
+const options = { description: "Has an effect.", parameters, success: Schema.Int, timeout: "2 minutes" } as const
+const tools = [
+  Tool.make("pure", { ...options, effect: "pure" }),
+  Tool.make("idempotent", { ...options, effect: "idempotent" }),
+  Tool.make("transactional", { ...options, effect: "transactional", approval: { when: (params) => Effect.succeed(needsApproval(params)) } }),
+  Tool.make("reconcilable", { ...options, effect: "reconcilable" }),
+  Tool.make("unsafe", { ...options, effect: "unsafe" })
+] as const
 
 /** Tells the other side of an effect and waits for its answer. */
 export const tell = (url: string, path: string, letter: object): Effect.Effect<unknown> =>
@@ -52,10 +65,10 @@ export const tell = (url: string, path: string, letter: object): Effect.Effect<u
 
 const pluginOf = (seed: string, world: string) => {
   /** An effect between two pauses, with a place to be killed at before it and one after it. */
-  const around = (tool: Run.EffectClass, params: typeof parameters.Type, effect: (letter: object) => Effect.Effect<unknown>) =>
+  const around = <E, R>(tool: Run.EffectClass, params: Parameters, effect: (letter: Letter) => Effect.Effect<unknown, E, R>) =>
     Effect.gen(function*() {
       const { key } = yield* Tool.Call
-      const pause = (when: string) => Effect.sleep(between(0, 15, seed, when, callName(params)))
+      const pause = (when: string) => Effect.sleep(between(0, tool === "transactional" ? 4 : 15, seed, when, callName(params)))
       const here = Effect.sync(() => place(handlerPhase(tool)))
       yield* pause("before")
       yield* here
@@ -69,7 +82,23 @@ const pluginOf = (seed: string, world: string) => {
     handlers: {
       pure: (params) => around("pure", params, () => Effect.void),
       idempotent: (params) => around("idempotent", params, (letter) => tell(world, "/idempotent", letter)),
+      transactional: (params) =>
+        around("transactional", params, Effect.fnUntraced(function*({ call, key }) {
+          const sql = yield* SqlClient.SqlClient
+          yield* Effect.orDie(sql`INSERT INTO survive_effects (call, key, note) VALUES (${call}, ${key}, ${params.note ?? null})`)
+        })),
+      reconcilable: (params) => around("reconcilable", params, (letter) => tell(world, "/reconcilable", letter)),
       unsafe: (params) => around("unsafe", params, (letter) => tell(world, "/unsafe", letter))
+    },
+    reconcile: {
+      reconcilable: Effect.fnUntraced(function*(params) {
+        const { key } = yield* Tool.Call
+        say("+ in a reconciliation")
+        place("in a reconciliation")
+        const { state } = (yield* tell(world, "/reconcile", { call: callName(params), key })) as { readonly state: string } // the world's own
+        say("- in a reconciliation")
+        return state === "done" ? Tool.done(params.index) : state === "not-done" ? Tool.notDone : Tool.unknown
+      })
     }
   })
 }

@@ -3,7 +3,8 @@ import { Effect } from "effect"
 import * as SqlClient from "effect/sql/SqlClient"
 import { AuditLog, Budget, Conductor, Money, Run } from "../../src/index.ts"
 import * as testing from "../../src/testing.ts"
-import { numberOf, planned, type Planned, steps } from "./subject.ts"
+import { isForsaken } from "./person.ts"
+import { needsApproval, numberOf, planned, type Planned, steps } from "./subject.ts"
 import { callName, type Seen, type World } from "./world.ts"
 
 /** What the parent knows from its own side. */
@@ -72,7 +73,8 @@ interface Facts {
   readonly call: Planned
   readonly events: Events
   readonly seen: Seen
-  readonly rows: number
+  /** The note of each row that it left. */
+  readonly rows: ReadonlyArray<string | null>
 }
 
 const judge = (tally: Tally, { call, events, rows, seen }: Facts): void => {
@@ -81,40 +83,54 @@ const judge = (tally: Tally, { call, events, rows, seen }: Facts): void => {
   const completed = of(events, "ToolCompleted")
   const unknown = of(events, "ToolUnknown")
   const resolved = of(events, "ToolResolved")
+  const decided = of(events, "ApprovalDecided")
   const again = resolved.filter((event) => event.resolution === "run-again").length
+  const happened = resolved.some((event) => event.resolution === "happened")
   const succeeded = completed.some((event) => event.outcome === "success")
   tally.count(`calls ${call.tool}`)
   if (started.length > 1) tally.count(`begun again ${call.tool}`)
   if (unknown.length > 0) tally.count(`unknown ${call.tool}`)
   for (const event of resolved) tally.count(`resolved ${event.resolution}`)
-  tally.holds(completed.length <= 1, () => `${name} has ${completed.length} results`)
+  for (const event of decided) tally.count(`decided ${event.decision}`)
+  tally.holds(completed.length + resolved.length - again <= 1, () => `${name} has ${completed.length} + ${resolved.length - again} results`)
   for (const { outcome, result } of completed) {
-    tally.holds(outcome === "success", () => `${name} ended with ${outcome} (${result}), though its handler never fails`)
+    const denied = decided.some((event) => event.decision === "denied")
+    tally.holds(outcome === "success" || (outcome === "denied" && denied), () => `${name} ended with ${outcome} (${result}), though its handler never fails`)
   }
   tally.holds(new Set(started.map((event) => event.key)).size <= 1, () => `${name} was begun with different keys`)
+  const asked = of(events, "ApprovalRequested").length
+  const needed = call.tool === "transactional" && needsApproval(call)
+  tally.holds(asked <= (needed ? 1 : 0), () => `${name} asked for approval ${asked} times`)
+  tally.holds(decided.length <= asked, () => `${name} was decided about ${decided.length} times`)
+  tally.holds(started.length === 0 || !needed || decided.some((event) => event.decision === "approved"), () => `${name} was begun without approval`)
+  const edited = decided.some((event) => event.parameters !== null)
+  tally.holds(!succeeded || (rows[0] === "edited") === edited, () => `${name} was ${edited ? "" : "not "}edited, and its row says ${rows[0]}`)
   switch (call.tool) {
     case "idempotent":
-      tally.holds(seen.keys.size <= 1, () => `${name} reached the other side with ${seen.keys.size} keys`)
-      tally.holds(!succeeded || seen.effects === 1, () => `${name} is done, but had its effect ${seen.effects} times`)
-      break
     case "reconcilable":
       tally.holds(seen.keys.size <= 1, () => `${name} reached the other side with ${seen.keys.size} keys`)
       tally.holds(seen.effects <= 1, () => `${name} had its effect ${seen.effects} times`)
-      tally.holds(!succeeded || seen.effects === 1, () => `${name} is done, but had its effect ${seen.effects} times`)
       break
     case "transactional":
-      tally.holds(rows === (succeeded ? 1 : 0), () => `${name} is ${succeeded ? "" : "not "}done, and has ${rows} rows`)
+      tally.holds(rows.length === (succeeded ? 1 : 0), () => `${name} is ${succeeded ? "" : "not "}done, and has ${rows.length} rows`)
       break
     case "unsafe":
       tally.holds(seen.effects <= 1, () => `${name} had its effect ${seen.effects} times`)
-      tally.holds(!succeeded || seen.effects === 1, () => `${name} is done, but had its effect ${seen.effects} times`)
       tally.holds(started.length <= 1 + again, () => `${name} was begun ${started.length} times, though nobody said that it should run again`)
       tally.holds(started.length === 0 || succeeded || unknown.length > 0, () => `${name} began, did not end, and is not unknown`)
+  }
+  if (call.tool === "pure" || call.tool === "transactional") {
+    tally.holds(unknown.length === 0, () => `${name} is unknown, though it may be repeated`)
+  } else {
+    const done = succeeded || happened
+    tally.holds(!done || seen.effects === 1, () => `${name} is done, but had its effect ${seen.effects} times`)
+    const not = resolved.some((event) => event.resolution === "did-not-happen")
+    tally.holds(!not || seen.effects === 0, () => `a person was told that ${name} did not happen, but it had its effect ${seen.effects} times`)
   }
 }
 
 /** One run: its sequence, its conversation, its row, its turns and its calls. */
-const run = (tally: Tally, witnessed: Witnessed, rows: ReadonlyMap<string, number>, row: Run.RunState, events: Events): void => {
+const run = (tally: Tally, witnessed: Witnessed, rows: ReadonlyMap<string, ReadonlyArray<string | null>>, row: Run.RunState, events: Events): void => {
   const n = numberOf(row.session)
   tally.count(`runs ${row.status}`)
   tally.count("events", events.length)
@@ -126,11 +142,17 @@ const run = (tally: Tally, witnessed: Witnessed, rows: ReadonlyMap<string, numbe
   tally.holds(row.status !== "running", () => `run ${n} is neither over nor parked`)
   tally.holds(row.status !== "failed" && row.status !== "cancelled", () => `run ${n} ${row.status} with ${JSON.stringify(row.failure ?? row.cancel)}`)
   if (row.status === "parked") {
-    const doubtful = row.open?.calls.some((call) => call.status === "unknown") === true
-    tally.holds(row.parked === "unknown-tool-outcome" && doubtful, () => `run ${n} is parked for ${row.parked}, with nothing unknown`)
+    const doubtful = row.open?.calls.filter((call) => call.status === "unknown") ?? []
+    const open = row.open?.calls.map((call) => `${call.part.id} ${call.status}`).join(", ")
+    const forsaken = doubtful.some((call) => isForsaken(witnessed.seed, `${n}.${row.turns}.${call.part.id.split("-")[1]}`))
+    tally.holds(row.parked === "unknown-tool-outcome" && forsaken, () => `run ${n} is parked for ${row.parked}, though nobody is to do anything (${open})`)
   }
   if (row.status === "completed") {
     tally.holds(row.turns === steps + 1, () => `run ${n} is completed after ${row.turns} turns`)
+  }
+  for (const { kind, problem } of of(events, "CommandRefused")) {
+    tally.count(`refused ${kind}`)
+    tally.holds(/decided before|not in doubt|nothing waits/.test(problem), () => `run ${n}: a ${kind} was refused: ${problem}`)
   }
   turns(tally, witnessed, n, events)
   for (const { turn } of of(events, "TurnCompleted")) {
@@ -138,7 +160,7 @@ const run = (tally: Tally, witnessed: Witnessed, rows: ReadonlyMap<string, numbe
       const id = `c${turn}-${call.index}`
       const own = events.filter(({ event }) => "call" in event && event.call === id)
       const name = callName(call)
-      judge(tally, { call, events: own, seen: witnessed.world.calls.get(name) ?? nothing, rows: rows.get(name) ?? 0 })
+      judge(tally, { call, events: own, seen: witnessed.world.calls.get(name) ?? nothing, rows: rows.get(name) ?? [] })
       tally.holds(
         row.status !== "completed" || of(own, "ToolCompleted").length + of(own, "ToolResolved").length > 0,
         () => `run ${n} is completed, but the call ${name} has no result`
@@ -173,9 +195,9 @@ export const verify = Effect.fnUntraced(function*(witnessed: Witnessed) {
   const sql = yield* SqlClient.SqlClient
   const org = Run.OrgId.make("local")
   const rows = yield* conductor.list({ org, limit: 100_000 })
-  const effects = yield* sql<{ readonly call: string; readonly count: number }>`
-    SELECT call, count(*)::int AS count FROM survive_effects GROUP BY call`
-  const written = new Map(effects.map(({ call, count }) => [call, count]))
+  const effects = yield* sql<{ readonly call: string; readonly note: string | null }>`SELECT call, note FROM survive_effects`
+  const written = new Map<string, Array<string | null>>()
+  for (const { call, note } of effects) written.set(call, [...(written.get(call) ?? []), note])
   const states: Array<Run.RunState> = []
   for (const row of rows) {
     const events = yield* testing.events(row.run)

@@ -2,12 +2,13 @@
  * A process that performs runs until it is killed: it goes on with those that there are and keeps a number of them under
  * way. A line of JSON on standard input orders what to do, and further lines where to stand still; it ends with the input.
  */
-import { Duration, Effect, Exit, Layer, Redacted, Tracer } from "effect"
+import { Duration, Effect, Exit, Layer, Redacted, Result, Tracer } from "effect"
 import * as readline from "node:readline"
 import { Budget, Conductor, Money, Run } from "../../src/index.ts"
 import { LeaseRenewal, LeaseTime } from "../../src/RunLog.ts"
 import * as testing from "../../src/testing.ts"
 import { aimAt, type Aim, say, tracer } from "./phases.ts"
+import { makePerson, type Person } from "./person.ts"
 import { agentOf, budgets, modelOf, numberOf, sessionOf } from "./subject.ts"
 
 /** Where runs are kept. */
@@ -45,9 +46,14 @@ const begin = Effect.fnUntraced(function*(n: number) {
   return run
 })
 
-const finish = Effect.fnUntraced(function*(n: number, run: Run.RunId) {
-  const end = yield* Effect.exit(Conductor.result(run))
-  say(`= ${n} ${Exit.isSuccess(end) ? "completed" : JSON.stringify(end.cause)}`)
+/** Waits until a run is over, or parked for good. */
+const finish = Effect.fnUntraced(function*(person: Person, n: number, run: Run.RunId) {
+  for (;;) {
+    const end = yield* Effect.result(Conductor.result(run))
+    const waits = Result.isFailure(end) && end.failure._tag === "RunWaiting" && !(yield* person.isForsaken(run))
+    if (!waits) return say(`= ${n} ${Result.isSuccess(end) ? "completed" : end.failure._tag}`)
+    yield* Effect.sleep("100 millis")
+  }
 })
 
 const perform = (orders: Orders) =>
@@ -55,18 +61,21 @@ const perform = (orders: Orders) =>
     const conductor = yield* Conductor
     yield* (yield* Budget).set(org, `org:${org}`, Money.usd(budgets.org))
     say("ready")
+    const person = makePerson(orders.seed, orders.world)
+    yield* Effect.forkScoped(person.works)
     const known = new Map((yield* conductor.list({ org, limit: 10_000 })).map((row) => [numberOf(row.session), row]))
-    const unfinished = [...known].filter(([, row]) => row.status === "running").map(([n, row]) => finish(n, row.run))
+    const unfinished = [...known].filter(([, row]) => row.endedAt === null).map(([n, row]) => finish(person, n, row.run))
     const { every, first, until } = orders.begin
     const fresh = function*() {
       yield* unfinished
       for (let n = first; n < until; n += every) {
-        if (!known.has(n)) yield Effect.flatMap(begin(n), (run) => finish(n, run))
+        if (!known.has(n)) yield Effect.flatMap(begin(n), (run) => finish(person, n, run))
       }
     }
     yield* Effect.forEach(fresh(), (one) => one, { concurrency: orders.active, discard: true })
     say("done")
   }).pipe(
+    Effect.scoped,
     Effect.provide(layerOf(orders).pipe(Layer.provide([
       Layer.succeed(LeaseTime, Duration.millis(orders.lease)),
       Layer.succeed(LeaseRenewal, Duration.millis(orders.lease / 4))

@@ -54,6 +54,7 @@ export const startWorld = async (seed: string): Promise<World> => {
       case "/reconcilable":
         one.requests++
         one.keys.add(key)
+        // Who can be asked does not need to deduplicate.
         if (path === "/reconcilable" || !keys.has(key)) one.effects++
         keys.add(key)
         return {}
