@@ -18,8 +18,8 @@ import type * as Money from "./Money.ts"
 import { type Commands, type Decision, makeCommands, type Resolution, type SendOptions } from "./Conductor/Commands.ts"
 import { CurrentOrg, CurrentPrincipal } from "./Org.ts"
 import {
-  answerOf, Cancelled, type ForbiddenModel, type Limits, type Logged, type ModelRef, type RunError, type RunId, type RunNotFound, type RunState, RunWaiting, type SessionId, type StorageFailed, type UnknownModel,
-  type Usage
+  answerOf, Cancelled, type ForbiddenModel, type Limits, type Logged, type ModelRef, type RunError, type RunId, type RunNotFound, type RunState, type SessionId, type StorageFailed, type UnknownModel,
+  type Usage, waitingOf
 } from "./Run.ts"
 import * as RunLog from "./RunLog.ts"
 import { BetweenTools, Registry, Runs, type StartError } from "./Runs.ts"
@@ -188,7 +188,7 @@ export class Conductor extends Context.Service<Conductor, {
         return yield* new Cancelled({ by: state.cancel?.by ?? "unknown", reason: state.cancel?.reason ?? null })
       }
       if (state.failure !== null) return yield* state.failure
-      if (state.status !== "completed") return yield* new RunWaiting({ run, reason: state.parked ?? "it is parked" })
+      if (state.status !== "completed") return yield* waitingOf(state)
       return {
         run,
         session: state.session,

@@ -1,6 +1,6 @@
 import * as Schema from "effect/Schema"
 import * as Money from "../Money.ts"
-import { RunId } from "./Ids.ts"
+import { ApprovalId, RunId } from "./Ids.ts"
 
 /** An agent of that name is not registered in this process. */
 export class AgentNotRegistered extends Schema.TaggedError<AgentNotRegistered>()("AgentNotRegistered", {
@@ -231,12 +231,30 @@ export class ShuttingDown extends Schema.TaggedError<ShuttingDown>()("ShuttingDo
   }
 }
 
-/** The run is parked and needs a person before it can go on. */
+/** A text as a word of a shell command. */
+const word = (text: string): string => /^[\w.:][\w.:-]*$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`
+
+/** The run is parked and waits: for a person's decision, for word of what a call did, or for a process. */
 export class RunWaiting extends Schema.TaggedError<RunWaiting>()("RunWaiting", {
   run: RunId,
-  reason: Schema.String
+  /** `approval`, `unknown-tool-outcome` or `shutdown`. */
+  reason: Schema.String,
+  /** The requests for approval that nobody has decided about. */
+  approvals: Schema.optionalKey(Schema.Array(Schema.Struct({ approval: ApprovalId, tool: Schema.String }))),
+  /** The calls of which nobody knows whether they happened. */
+  unknown: Schema.optionalKey(Schema.Array(Schema.Struct({ call: Schema.String, tool: Schema.String })))
 }) {
   override get message() {
+    const [asked, ...more] = this.approvals ?? []
+    const [doubt] = this.unknown ?? []
+    if (this.reason === "approval" && asked !== undefined) {
+      const all = more.length === 0 ? "" : `, which is the first of ${more.length + 1} (see "conductor approvals")`
+      return `Run ${this.run} is parked until somebody decides about its call of ${asked.tool}: conductor approve ${asked.approval}, or conductor deny ${asked.approval}${all}.`
+    }
+    if (this.reason === "unknown-tool-outcome" && doubt !== undefined) {
+      return `Run ${this.run} is parked because nobody knows whether its call of ${doubt.tool} happened: find out, then conductor resolve ${this.run} ${word(doubt.call)} --happened (or --did-not-happen, or --run-again).`
+    }
+    if (this.reason === "shutdown") return `Run ${this.run} is parked because its process ended: go on with it with conductor retry ${this.run}.`
     return `Run ${this.run} is parked (${this.reason}): see it with "conductor show ${this.run}".`
   }
 }
