@@ -115,6 +115,8 @@ export const makeCommands = Effect.gen(function*() {
     const request = yield* decidable(id, digest)
     const state = yield* log.state(request.run)
     const registered = registry.get(state.agent)
+    // The run may have come to somebody else's decision since the request was looked up.
+    yield* decidable(id, digest)
     // A call that was tampered with cannot be approved; denying it is always safe.
     if (decision === "approved" && (yield* isChanged(request, state, registered))) return yield* new ApprovalChanged({ approval: id })
     const tool = registered?.tools.get(request.tool)

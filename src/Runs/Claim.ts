@@ -1,4 +1,5 @@
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -47,6 +48,9 @@ export interface Drained {
   readonly parked: ReadonlyArray<RunId>
 }
 
+/** Milliseconds for which a run that cannot be performed is left alone at most. */
+const longestRest = 30_000
+
 /** How long runs have to be parked when their process ends. */
 const parkTime = Duration.seconds(2)
 
@@ -65,6 +69,13 @@ export const makeClaims = Effect.gen(function*() {
   const handles = new Map<RunId, Handle>()
   const claiming = new Map<RunId, Latch.Latch>()
   let isDraining = false
+  /** Runs that could not be performed, how often in a row, and until when they are left alone. */
+  const troubles = new Map<RunId, { readonly times: number; readonly until: number }>()
+  const clock = yield* Clock.Clock
+  const trouble = (run: RunId) => {
+    const times = (troubles.get(run)?.times ?? 0) + 1
+    troubles.set(run, { times, until: clock.currentTimeMillisUnsafe() + Math.min(longestRest, 500 * 2 ** times) })
+  }
   const agents = [...registry.values()].map((registered) => registered.agent.name)
 
   const find = (agent: string) =>
@@ -125,9 +136,12 @@ export const makeClaims = Effect.gen(function*() {
           Deferred.doneUnsafe(stopped, lost ? Effect.fail(new Fenced({ run: journal.run, epoch: journal.epoch })) : exit)
         })
       ),
-      Effect.tapCause((cause) =>
-        Cause.hasInterrupts(cause) ? Effect.void : Effect.logWarning(`Run ${journal.run} stopped`, Cause.squash(cause))
-      ),
+      Effect.tapCause((cause) => {
+        if (Cause.hasInterrupts(cause)) return Effect.void
+        trouble(journal.run)
+        return Effect.logWarning(`Run ${journal.run} stopped`, Cause.squash(cause))
+      }),
+      Effect.tap(Effect.sync(() => troubles.delete(journal.run))),
       Effect.exit,
       Effect.provideContext(services),
       Effect.forkIn(scope)
@@ -186,6 +200,7 @@ export const makeClaims = Effect.gen(function*() {
     const row = yield* store.find(run)
     if (isDraining || Option.isNone(row) || isOver(row.value.status) || !registry.has(row.value.agent)) return false
     yield* takeOver(run).pipe(
+      Effect.tapCause((cause) => Effect.sync(() => Cause.hasInterrupts(cause) ? undefined : trouble(run))),
       Effect.catchTag(["RunNotFound", "AgentNotRegistered"], () => Effect.void),
       Effect.catchTag(["CommandsWaiting", "BudgetExceeded", "UnpricedModel", "RunConflict", "Fenced"], (error) =>
         Effect.logDebug(`Run ${run} was not taken over: ${error.message}`))
@@ -219,6 +234,8 @@ export const makeClaims = Effect.gen(function*() {
     claimed,
     takeOver,
     attend,
+    /** True while a run that could not be performed is left alone, so that it does not keep this process busy. */
+    isResting: (run: RunId): boolean => (troubles.get(run)?.until ?? 0) > clock.currentTimeMillisUnsafe(),
     drain,
     /** The runs that this process performs. */
     performed: (): ReadonlyArray<RunId> => [...handles.keys()],

@@ -165,10 +165,12 @@ export const makeJournal = Effect.fnUntraced(function*(options: {
         current = before
         return build(eventsOf(result))
       }
-      return transaction.perform(effect, appendOf).pipe(
-        Effect.map(learn),
-        Effect.onError(() => Effect.sync(() => current = before))
-      )
+      // What was committed must be known here, also when it is interrupted right then.
+      return Effect.uninterruptibleMask((restore) =>
+        transaction.perform(restore(effect), appendOf).pipe(
+          Effect.map(learn),
+          Effect.onError(() => Effect.sync(() => current = before))
+        ))
     }))
 
   const mail: Array<Waiting> = []

@@ -76,7 +76,7 @@ export const keepUp = Effect.fnUntraced(function*(claims: Claims) {
   const sweep = Effect.gen(function*() {
     const addressed = [...(yield* inbox.addressed), ...(yield* approval.overdue)]
     const orphans = takesOver || told.size > 0 ? yield* store.orphans(claims.agents, claims.performed(), orphansAtOnce) : []
-    const needy = [...addressed, ...orphans]
+    const needy = [...addressed, ...orphans].filter((run) => !claims.isResting(run))
     const ours = takesOver ? needy : needy.filter((run) => told.has(run) || claims.stopped(run) !== undefined)
     yield* Effect.forEach(new Set(ours), (run) => quietly(attend(run)), { concurrency: 16, discard: true })
   })
