@@ -22,7 +22,7 @@ export type { Anchor, Problem, Report } from "./AuditLog/Verify.ts"
 export const projectionOf = (lookup: Lookup): Projection => {
   const row = rowOf(lookup)
   return {
-    name: "audit",
+    name: "trail",
     order: 20,
     rows: rowsOf(lookup),
     write: (rows, tables) => table(tables).write(rows),

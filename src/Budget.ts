@@ -40,13 +40,11 @@ export const gate: Gate = {
       append: index,
       org: state.org,
       scopes: scopesOf(state),
-      open: limit === undefined ? null : { scope: `run:${state.run}`, limit: Money.format(limit) },
-      settle: settle.map(({ cost, reserved, scopes }) => ({
-        scopes,
-        reserved: Money.format(reserved),
-        cost: Money.format(cost)
-      })),
-      reserve: reserve === undefined ? null : { ...reserve, input: Money.format(reserve.input), rate: Money.format(reserve.rate) }
+      ...(limit === undefined ? {} : { open: { scope: `run:${state.run}`, limit: Money.format(limit) } }),
+      ...(settle.length === 0 ? {} : {
+        settle: settle.map(({ cost, reserved, scopes }) => ({ scopes, reserved: Money.format(reserved), cost: Money.format(cost) }))
+      }),
+      ...(reserve === undefined ? {} : { reserve: { ...reserve, input: Money.format(reserve.input), rate: Money.format(reserve.rate) } })
     }
   },
   judge,

@@ -3,27 +3,19 @@ import { randomBytes, randomUUID } from "node:crypto"
 import type { Json, Row, Tables } from "../RunLog.ts"
 import { contentDigest, link, origin, rowDigest, type Stored } from "./Chain.ts"
 import type { Where } from "./Filter.ts"
+import { pack } from "./Row.ts"
 
+const Text = Schema.NullOr(Schema.String)
+const Int = Schema.NullOr(Schema.Int)
+
+/** A row as it was packed. */
 const Given = Schema.Struct({
-  org_id: Schema.String,
-  at: Schema.Int,
-  event: Schema.String,
-  action: Schema.String,
-  tool_name: Schema.String,
-  principal: Schema.String,
-  success: Schema.Boolean,
-  agent: Schema.optionalKey(Schema.String),
-  session_id: Schema.optionalKey(Schema.String),
-  run_id: Schema.optionalKey(Schema.String),
-  seq: Schema.optionalKey(Schema.Int),
-  call_id: Schema.optionalKey(Schema.String),
-  source_project: Schema.optionalKey(Schema.String),
-  duration_ms: Schema.optionalKey(Schema.Int),
-  cost_usd: Schema.optionalKey(Schema.String),
-  target_entity: Schema.optionalKey(Schema.String),
-  input_params: Schema.optionalKey(Schema.Unknown),
-  output_summary: Schema.optionalKey(Schema.String),
-  error_message: Schema.optionalKey(Schema.String)
+  m: Schema.Tuple([
+    Schema.String, Schema.Int, Schema.String, Schema.String, Schema.String, Schema.String, Text, Text, Text, Int, Text, Text,
+    Schema.Boolean, Int, Text
+  ]),
+  c: Schema.Tuple([Text, Text, Text]),
+  p: Schema.Unknown
 })
 const decode = Schema.decodeUnknownSync(Given)
 
@@ -34,33 +26,30 @@ interface Chain {
   head: { readonly n: number; readonly hash: Uint8Array }
 }
 
-const seal = (given: typeof Given.Type, n: number, before: Uint8Array): Stored => {
+const seal = ({ c, m, p }: typeof Given.Type, n: number, before: Uint8Array): Stored => {
   const salt = randomBytes(16)
-  const content = {
-    input: given.input_params === undefined ? null : JSON.stringify(given.input_params),
-    output: given.output_summary ?? null,
-    target: given.target_entity ?? null,
-    error: given.error_message ?? null
-  }
+  const [org, at, event, action, name, principal, agent, session, run, seq, call, project, success, durationMs, cost] = m
+  const [output, target, error] = c
+  const content = { input: p === null ? null : JSON.stringify(p), output, target, error }
   const row = {
     ...content,
     n,
     id: randomUUID(),
-    org: given.org_id,
-    at: given.at * 1000,
-    event: given.event,
-    action: given.action,
-    name: given.tool_name,
-    principal: given.principal,
-    agent: given.agent ?? null,
-    session: given.session_id ?? null,
-    run: given.run_id ?? null,
-    seq: given.seq ?? null,
-    call: given.call_id ?? null,
-    project: given.source_project ?? null,
-    success: given.success,
-    durationMs: given.duration_ms ?? null,
-    cost: given.cost_usd ?? null,
+    org,
+    at,
+    event,
+    action,
+    name,
+    principal,
+    agent,
+    session,
+    run,
+    seq,
+    call,
+    project,
+    success,
+    durationMs,
+    cost,
     salt,
     contentDigest: contentDigest(salt, content),
     erasedAt: null
@@ -89,7 +78,7 @@ const make = () => {
     return chain
   }
   const write = (rows: ReadonlyArray<Row>) => {
-    for (const row of rows) chainOf(String(row["org_id"])).waiting.push(row)
+    for (const row of rows) chainOf(decode(row).m[0]).waiting.push(row)
   }
   /** Takes in a row that is made when it is read. */
   const keep = (org: string, row: () => Row | undefined) => void chainOf(org).waiting.push(row)
@@ -114,8 +103,7 @@ const make = () => {
       erased.push(row.n)
       rows[index] = { ...row, input: null, output: null, target: null, error: null, salt: null, erasedAt: at * 1000 }
     })
-    write([{
-      append: 0,
+    write([pack(0, {
       org_id: org,
       at,
       event: "ContentErased",
@@ -125,7 +113,7 @@ const make = () => {
       success: true,
       ...("run" in where ? { run_id: where.run } : {}),
       input_params: { ranges: rangesOf(erased) }
-    }])
+    })])
     return erased.length
   }
   return { write, keep, read, erase }

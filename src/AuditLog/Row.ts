@@ -97,13 +97,9 @@ const parametersOf = (lookup: Lookup, { part, started }: Note) => {
   return { target_entity: targetOf(facts, parameters), input_params: inputOf(parameters, facts?.sensitive) }
 }
 
-/** Where the content of an execution is: in the run's log. */
-const execution = ({ logged, turns }: Note, call: string, durationMs: number, completed: boolean): Json => ({
-  input: { run: logged.run, turn: turns, call },
-  output: completed ? { run: logged.run, seq: logged.seq } : null,
-  started: logged.at - durationMs,
-  completed: completed ? logged.at : null
-})
+/** [turn, started, completed, retries]: what an execution adds to its row; where its content is in the run's log follows from both. */
+const execution = ({ logged, turns }: Note, durationMs: number, completed: boolean, retries = 0): Json =>
+  [turns, logged.at - durationMs, completed ? logged.at : null, retries]
 
 const attempt = (event: { readonly bill: Bill }, output: string): Said => ({
   action: "model_attempt",
@@ -126,7 +122,7 @@ const toolSaid = (lookup: Lookup, note: Note, event: RunEvent): Said | undefined
         duration_ms: event.durationMs,
         output_summary: success ? line(event.result) : event.outcome,
         error_message: success ? null : line(event.fatal ?? event.result),
-        execution: execution(note, event.call, event.durationMs, true),
+        execution: execution(note, event.durationMs, true, (event.attempts ?? 1) - 1),
         ...parametersOf(lookup, note)
       }
     }
@@ -137,7 +133,7 @@ const toolSaid = (lookup: Lookup, note: Note, event: RunEvent): Said | undefined
         call_id: event.call,
         success: false,
         error_message: line(event.reason),
-        execution: execution(note, event.call, 0, false),
+        execution: execution(note, 0, false),
         ...parametersOf(lookup, note)
       }
     case "ToolResolved":
@@ -148,7 +144,7 @@ const toolSaid = (lookup: Lookup, note: Note, event: RunEvent): Said | undefined
         principal: event.by,
         success: event.resolution !== "did-not-happen",
         output_summary: line([event.resolution, event.comment, event.result].filter((text) => text !== null).join(": ")),
-        ...(event.resolution === "run-again" ? {} : { execution: execution(note, event.call, 0, true) }),
+        ...(event.resolution === "run-again" ? {} : { execution: execution(note, 0, true) }),
         ...parametersOf(lookup, note)
       }
     case "ApprovalRequested":
@@ -224,35 +220,52 @@ const runSaid = ({ started }: Note, event: RunEvent): Said | undefined => {
 /** An identifier, bounded: a model may make up its calls' ids. */
 const id = (text: string): string => text.length <= maxName ? text : text.slice(0, maxName).toWellFormed()
 
-type Fields = { readonly [key: string]: Json | undefined }
-
-/** The row with those of the fields that say something. */
-const withFields = (row: { append: number; [key: string]: Json }, fields: Fields): Row => {
-  for (const key in fields) {
-    const value = fields[key]
-    if (value !== null && value !== undefined) row[key] = value
-  }
-  return row
+/** A row of the trail by its columns; what is left out is null. */
+export interface Fields extends Said {
+  readonly org_id: string
+  readonly at: number
+  readonly event: string
+  readonly principal: string
+  readonly success: boolean
+  readonly agent?: string
+  readonly session_id?: string
+  readonly run_id?: string
+  readonly seq?: number
+  readonly source_project?: string | null
 }
+
+/** The row as `conductor_project_trail` takes it: its metadata in the order of the canonical form, its content, and its execution. */
+export const pack = (append: number, row: Fields): Row => ({
+  append,
+  m: [
+    row.org_id, row.at * 1000, row.event, row.action, row.tool_name, row.principal, row.agent ?? null, row.session_id ?? null,
+    row.run_id ?? null, row.seq ?? null, row.call_id ?? null, row.source_project ?? null, row.success, row.duration_ms ?? null,
+    row.cost_usd ?? null
+  ],
+  c: [row.output_summary ?? null, row.target_entity ?? null, row.error_message ?? null],
+  p: row.input_params ?? null,
+  e: row.execution ?? null
+})
 
 /** The row of the audit trail for an event; nothing for one that has none. */
 export const rowOf = (lookup: Lookup) => (note: Note, index: number): Row | undefined => {
   const { logged, started } = note
   const said = toolSaid(lookup, note, logged.event) ?? runSaid(note, logged.event)
   if (said === undefined) return undefined
-  const { call_id, principal, success, ...rest } = said
-  return withFields({
-    append: index,
-    success: success ?? true,
-    principal: id(principal ?? started.principal),
+  return pack(index, {
+    ...said,
+    ...(said.call_id === undefined ? {} : { call_id: id(said.call_id) }),
+    principal: id(said.principal ?? started.principal),
+    success: said.success ?? true,
     org_id: started.org,
     at: logged.at,
     event: logged.event._tag,
     agent: started.agent,
     session_id: started.session,
     run_id: logged.run,
-    seq: logged.seq
-  }, { source_project: started.sourceProject, call_id: call_id === undefined ? undefined : id(call_id), ...rest })
+    seq: logged.seq,
+    source_project: started.sourceProject
+  })
 }
 
 /** The rows of the audit trail for one append: one for each end of a call or attempt, approval, command and change of a run. */
@@ -288,14 +301,15 @@ export interface Action {
 
 /** The row of the audit trail for something that is not of a run. */
 export const adminRow = (action: Action, at: number): Row =>
-  withFields({ append: 0, success: action.success ?? true }, {
+  pack(0, {
     org_id: action.org,
     at,
     event: "ActionRecorded",
     action: name(action.action),
     tool_name: name(action.name),
     principal: id(action.principal),
-    source_project: action.sourceProject,
+    success: action.success ?? true,
+    source_project: action.sourceProject ?? null,
     target_entity: action.target === undefined ? null : redactLine(action.target, maxTarget),
     input_params: action.input === undefined ? null : inputOf(action.input),
     output_summary: line(action.output),

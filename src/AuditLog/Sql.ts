@@ -68,7 +68,7 @@ export const makeSql = Effect.map(SqlClient.SqlClient, (sql) => {
     )
 
   const append = (row: Row) =>
-    sql`SELECT conductor_project_audit(${JSON.stringify([row])}::text::jsonb)`.pipe(Effect.asVoid, failed("audit"))
+    sql`SELECT conductor_project_trail(${JSON.stringify([row])}::text::jsonb)`.pipe(Effect.asVoid, failed("audit"))
 
   return { list, source, erase, append }
 })

@@ -18,41 +18,26 @@ const endedOf = ({ after, before, logged }: Step): Ended | undefined => {
   return { event, logged, started: after.started, attempt: attempt?.number ?? 1, prices: attempt?.prices ?? null }
 }
 
+/** The row as `conductor_project_calls` takes it: the columns of `model_calls` in their order. */
 const rowOf = ({ attempt, event, logged, prices, started }: Ended, append: number): Row => {
   const { bill } = event
+  const { usage } = bill
   const colon = bill.model.indexOf(":")
   return {
     append,
-    id: event.attemptId,
-    org: started.org,
-    run: logged.run,
-    session: started.session,
-    agent: started.agent,
-    turn: event.turn,
-    attempt,
-    provider: bill.model.slice(0, colon),
-    model: bill.model.slice(colon + 1),
-    uncached: bill.usage.uncached,
-    cache_read: bill.usage.cacheRead,
-    cache_write: bill.usage.cacheWrite,
-    cache_write_hour: bill.usage.cacheWriteHour,
-    output: bill.usage.output,
-    reasoning: bill.usage.reasoning,
-    cost: Money.format(bill.cost),
-    source: bill.source,
-    prices,
-    latency_ms: bill.latencyMs,
-    first_token_ms: bill.firstTokenMs,
-    finish: event._tag === "TurnCompleted" ? event.finish : null,
-    request_id: bill.requestId,
-    error: event._tag === "AttemptFailed" ? event.error.reason : null,
-    at: logged.at
+    r: [
+      event.attemptId, started.org, logged.run, started.session, started.agent, event.turn, attempt, bill.model.slice(0, colon),
+      bill.model.slice(colon + 1), usage.uncached, usage.cacheRead, usage.cacheWrite, usage.cacheWriteHour, usage.output,
+      usage.reasoning, Money.format(bill.cost), bill.source, prices, bill.latencyMs, bill.firstTokenMs,
+      event._tag === "TurnCompleted" ? event.finish : null, bill.requestId,
+      event._tag === "AttemptFailed" ? event.error.reason : null, logged.at
+    ]
   }
 }
 
 /** The ledger of attempts: one row of `model_calls` for each attempt that has ended, however it ended. */
 export const projection: Projection = {
-  name: "model_calls",
+  name: "calls",
   order: 10,
   rows: ({ steps }, index) => {
     const rows: Array<Row> = []

@@ -99,6 +99,7 @@ const outcomes = (gates: ReadonlyArray<Gate>, batch: ReadonlyArray<Append>, json
 /** The summary of an append that the table of runs needs. */
 const summary = (append: Append, i: number): Row => {
   const first = append.steps[0]
+  let ended = false
   let turns = 0
   let cost = Money.zero
   let unpriced = false
@@ -108,13 +109,15 @@ const summary = (append: Append, i: number): Row => {
     if (event._tag === "TurnCompleted") turns++
     if (event._tag !== "TurnCompleted" && event._tag !== "AttemptFailed" && event._tag !== "ContextCompacted") continue
     const { usage } = event.bill
+    ended = true
     cost = Money.add(cost, event.bill.cost)
     unpriced ||= event.bill.source === "unpriced"
     input += promptTokens(usage)
     output += usage.output
   }
   const state = (append.steps.at(-1) ?? first).after
-  const row = {
+  const started = first.logged.event
+  return {
     append: i,
     i,
     run: append.run,
@@ -123,17 +126,13 @@ const summary = (append: Append, i: number): Row => {
     seq: first.logged.seq,
     n: append.steps.length,
     status: state.status,
-    error: state.failure?._tag ?? null,
-    turns,
-    cost: Money.format(cost),
-    unpriced,
-    input,
-    output
-  }
-  const started = first.logged.event
-  return started._tag !== "RunStarted" ? row : {
-    ...row,
-    open: { session: started.session, agent: started.agent, definition: started.definition, model: started.model }
+    // What is left out is nothing.
+    ...(state.failure === null ? {} : { error: state.failure._tag }),
+    ...(state.status !== "parked" ? {} : { parked: state.parked }),
+    ...(ended ? { turns, cost: Money.format(cost), unpriced, input, output } : {}),
+    ...(started._tag !== "RunStarted" ? {} : {
+      open: { session: started.session, agent: started.agent, definition: started.definition, model: started.model }
+    })
   }
 }
 
@@ -191,7 +190,7 @@ const badBatch = (error: SqlError, batch: ReadonlyArray<Append>): BadBatch => {
   return { _tag: "BadBatch", error: conflict }
 }
 
-/** Keeps logs in Postgres, through the functions of `sql/003_flush.sql`. */
+/** Keeps logs in Postgres, through the functions of `sql/005_flush.sql`. */
 export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<Projection>) =>
   Layer.effect(Store, Effect.gen(function*() {
     const sql = yield* SqlClient.SqlClient
@@ -340,7 +339,7 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
         Effect.flatMap(readable("list", (rows) => rows.map(toRow)))
       )
 
-    const orphan = sql`r.status = 'running' AND NOT EXISTS (
+    const orphan = sql`(r.status = 'running' OR (r.status = 'parked' AND r.parked_reason = 'shutdown')) AND NOT EXISTS (
       SELECT 1 FROM runners o WHERE o.id = r.owner AND o.id <> ${runner} AND o.lease_until > now())`
 
     const between = yield* BetweenStore
