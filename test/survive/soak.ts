@@ -13,7 +13,7 @@ import * as testing from "../../src/testing.ts"
 import { makeServer } from "../support/server.ts"
 
 const { values } = parseArgs({
-  options: { runs: { type: "string", default: "50000" }, warm: { type: "string", default: "2000" } }
+  options: { runs: { type: "string", default: "50000" }, warm: { type: "string", default: "5000" } }
 })
 const [runs, warm] = [Number(values.runs), Number(values.warm)]
 const { gc } = globalThis
