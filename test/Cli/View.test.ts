@@ -165,7 +165,7 @@ describe("timeline", () => {
       { _tag: "RunCancelled", v: 1, by: "me", reason: null, left: [] }
     )
     const again: Logged = { run, seq: 19, epoch: 2, at: 1_002_000, event: { _tag: "RunClaimed", v: 1, runner: RunnerId.make("p2") } }
-    const text = timeline([...events, again], stateOf(events), none).join("\n")
+    const text = timeline([...events, again], stateOf(events), none, 0).join("\n")
     for (const part of [
       `run ${run}`, "agent assistant · model scripted:test · by me", "What is it?", "↻ turn 1 failed: slow down", "no known price (unpriced)",
       "→ sql_query  query: SELECT 1", `✓ sql_query 12 ms`, `{"rows":[[1]]}`, "failure: no", "? mail may or may not have happened: crash",
@@ -176,7 +176,7 @@ describe("timeline", () => {
     assert.notInclude(text, "taken over by process p1")
     const [first] = log({ ...started, prompt: "Rendered." })
     assert.isDefined(first)
-    assert.include(timeline([first], stateOf([first]), none).join("\n"), "Rendered.")
-    assert.deepStrictEqual(timeline([], stateOf([first]), none).length, 2)
+    assert.include(timeline([first], stateOf([first]), none, 0).join("\n"), "Rendered.")
+    assert.deepStrictEqual(timeline([], stateOf([first]), none, 0).length, 2)
   })
 })
