@@ -12,18 +12,23 @@ import * as CliOutput from "effect/cli/CliOutput"
 import * as Command from "effect/cli/Command"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
 import * as fs from "node:fs"
+import { approvals } from "./Cli/Approvals.ts"
+import { approve } from "./Cli/Approve.ts"
 import { audit } from "./Cli/Audit.ts"
 import { cancel } from "./Cli/Cancel.ts"
 import { demo } from "./Cli/Demo.ts"
+import { deny } from "./Cli/Deny.ts"
 import { doctor } from "./Cli/Doctor.ts"
 import { environment } from "./Cli/Environment.ts"
 import { oneLine, reportOf } from "./Cli/Failure.ts"
 import { migrate } from "./Cli/Migrate.ts"
 import { models } from "./Cli/Models.ts"
 import { Output } from "./Cli/Output.ts"
+import { resolve } from "./Cli/Resolve.ts"
 import { retry } from "./Cli/Retry.ts"
 import { run } from "./Cli/Run.ts"
 import { runs } from "./Cli/Runs.ts"
+import { send } from "./Cli/Send.ts"
 import { show } from "./Cli/Show.ts"
 import { tools } from "./Cli/Tools.ts"
 
@@ -34,7 +39,7 @@ const version = Effect.sync(() => String(JSON.parse(fs.readFileSync(new URL("../
 
 const conductor = Command.make("conductor").pipe(
   Command.withDescription("A durable, audited, priced agent runtime"),
-  Command.withSubcommands([run, demo, runs, show, cancel, retry, models, tools, audit, migrate, doctor])
+  Command.withSubcommands([run, demo, runs, show, send, cancel, retry, approvals, approve, deny, resolve, models, tools, audit, migrate, doctor])
 )
 
 /** What is wrong with a command as one sentence. */

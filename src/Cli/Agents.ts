@@ -1,5 +1,6 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type { SqlClient } from "effect/sql/SqlClient"
 import * as Agent from "../Agent.ts"
 import * as Plugin from "../Plugin.ts"
 import { dealersAgent, dealersPlugin } from "../plugins/demo.ts"
@@ -34,8 +35,8 @@ const nameOf = (tools: ReadonlyArray<string>): string =>
 export const assistant = (model: string, plugins: ReadonlyArray<Core> = core) =>
   Agent.make(nameOf(plugins.map((plugin) => plugin.name)), { instructions, model, plugins })
 
-/** An agent of the program. */
-export type Known = ReturnType<typeof assistant> | ReturnType<typeof dealersAgent>
+/** An agent that the program can have: it takes and gives text, and the runtime brings all that its tools need. */
+export interface Known extends Agent.Agent<string, string, ReadonlyArray<Plugin.Plugin<ReadonlyArray<Tool.Any>, never, SqlClient>>> {}
 
 /** The core tools of a list such as `sql_query,web_fetch`; all without one. */
 export const pick = Effect.fnUntraced(function*(list: string | undefined) {
@@ -46,14 +47,6 @@ export const pick = Effect.fnUntraced(function*(list: string | undefined) {
   return core.filter((plugin) => names.includes(plugin.name))
 })
 
-/** The agent of a name, with a model and perhaps fewer tools. */
-export const agentOf = Effect.fnUntraced(function*(name: string, model: string, tools: string | undefined) {
-  if (name === "assistant") return assistant(model, yield* pick(tools))
-  if (name !== "dealers") return yield* usage(`There is no agent "${name}": choose ${agentNames.join(" or ")}.`)
-  if (tools !== undefined) return yield* usage(`The agent "dealers" has its own tools: leave --tools out, or use --agent assistant.`)
-  return dealersAgent(model)
-})
-
 /** The agent under whose name a run was started by this program; nothing for the agents of other programs. */
 export const agentOfRun = (name: string, model: string): Known | undefined => {
   if (name === "dealers") return dealersAgent(model)
@@ -61,6 +54,20 @@ export const agentOfRun = (name: string, model: string): Known | undefined => {
   if (tools === undefined || tools.some((tool) => tool !== "" && !coreTools.includes(tool))) return undefined
   return assistant(model, core.filter((plugin) => tools.includes(plugin.name)))
 }
+
+/** The agent of the program under whose name a run was started, with a model; nothing for the agents of other programs. */
+export const Agents = Context.Reference<(name: string, model: string) => Known | undefined>("conductor-ai/Cli/Agents", {
+  defaultValue: () => agentOfRun
+})
+
+/** The agent of a name, with a model and perhaps fewer tools. */
+export const agentOf = Effect.fnUntraced(function*(name: string, model: string, tools: string | undefined) {
+  if (name === "assistant") return assistant(model, yield* pick(tools))
+  const agent = (yield* Agents)(name, model)
+  if (agent === undefined) return yield* usage(`There is no agent "${name}": choose ${agentNames.join(" or ")}.`)
+  if (tools !== undefined) return yield* usage(`The agent "${name}" has its own tools: leave --tools out, or use --agent assistant.`)
+  return agent
+})
 
 /** A tool as lists show it. */
 export interface ToolRow {

@@ -13,6 +13,7 @@ import type { Place } from "./Environment.ts"
 import { failed } from "./Failure.ts"
 import { count, counted, duration } from "./Format.ts"
 import { follow } from "./Follow.ts"
+import { leaving } from "./Leave.ts"
 import { Output } from "./Output.ts"
 import { conductor } from "./Runtime.ts"
 
@@ -66,5 +67,5 @@ export const perform = Effect.fnUntraced(function*(input: Input) {
     const { description, kind, version } = Context.get(built, Database)
     return kind === "embedded" ? `embedded in ${description}` : `Postgres ${version} at ${description}`
   })
-  yield* Effect.provideContext(ask(model, input), context)
+  yield* ask(model, input).pipe(leaving, Effect.provideContext(context))
 }, Effect.scoped)

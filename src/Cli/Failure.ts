@@ -1,6 +1,7 @@
 import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import * as Schema from "effect/Schema"
+import { plain } from "./Output.ts"
 
 /** Ends the program with an exit code, and a sentence for standard error unless that is empty. */
 export class Ended extends Schema.TaggedError<Ended>()("Ended", {
@@ -27,9 +28,9 @@ export interface Report {
 /** Failures that are about what was typed. */
 const aboutTheCommand = new Set(["UnknownModel", "ForbiddenModel", "AgentNotRegistered", "InvalidInput"])
 
-/** One line, without passwords of connection URLs. */
+/** One line, without passwords of connection URLs and without what could move the cursor. */
 export const oneLine = (text: string): string =>
-  text.replace(/\s*\n\s*/g, " ").replace(/:\/\/(?!user:password@)[^\s@]*@/g, "://…@").trim()
+  plain(text).replace(/\s*\n\s*/g, " ").replace(/:\/\/(?!user:password@)[^\s@]*@/g, "://…@").trim()
 
 const remedy = `run it again with --log-level debug or CONDUCTOR_DEBUG=1 for the stack`
 

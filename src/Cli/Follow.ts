@@ -3,7 +3,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { Conductor } from "../Conductor.ts"
-import { type RunId, type RunState, RunWaiting } from "../Run.ts"
+import { type RunId, type RunState, waitingOf } from "../Run.ts"
 import { Ended, failed } from "./Failure.ts"
 import { Output } from "./Output.ts"
 import { Signals } from "./Signals.ts"
@@ -75,6 +75,6 @@ const conclude = Effect.fnUntraced(function*(state: RunState, options: Options, 
     case "failed":
       return yield* failed(`${state.failure?.message ?? "The run failed."} Go on from its log: conductor retry ${state.run}`)
     default:
-      return yield* new RunWaiting({ run: state.run, reason: state.parked ?? "it is not over" })
+      return yield* waitingOf(state)
   }
 })

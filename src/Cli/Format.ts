@@ -8,12 +8,15 @@ export const shorten = (text: string, length: number): string => {
   return line.length <= length ? line : `${Array.from(line).slice(0, length - 1).join("")}…`
 }
 
-/** A duration for people: `12 ms`, `3.4 s`, `2 min 5 s`. */
+/** A duration for people: `12 ms`, `3.4 s`, `2 min 5 s`, `23 h 59 min`, `6 d 23 h`. */
 export const duration = (milliseconds: number): string => {
   if (milliseconds < 1_000) return `${Math.round(milliseconds)} ms`
   if (milliseconds < 59_950) return `${(milliseconds / 1_000).toFixed(1)} s`
   const seconds = Math.round(milliseconds / 1_000)
-  return `${Math.floor(seconds / 60)} min ${seconds % 60} s`
+  const minutes = Math.floor(seconds / 60)
+  if (minutes < 60) return `${minutes} min ${seconds % 60} s`
+  const hours = Math.floor(minutes / 60)
+  return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`
 }
 
 /** A count for people: `12,345`. */

@@ -1,3 +1,4 @@
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -30,6 +31,12 @@ export const printList = Effect.fnUntraced(function*<A extends object>(rows: Rea
   yield* output.line([output.paint.bold(head), ...lines].join("\n"))
 })
 
+/** How a run stands and why. */
+const statusOf = ({ error, parked, status }: RunRow): string => {
+  const why = error ?? parked
+  return why === null ? status : `${status} (${why})`
+}
+
 /** `conductor runs`. */
 export const printRuns = Effect.fnUntraced(function*(input: {
   readonly limit: number
@@ -41,7 +48,7 @@ export const printRuns = Effect.fnUntraced(function*(input: {
   yield* printList<RunRow>(rows, {
     json: input.json,
     head: ["RUN", "STARTED (UTC)", "AGENT", "STATUS", ">TURNS", ">COST"],
-    cells: (row) => [row.run, time(row.createdAt), row.agent, row.error === null ? row.status : `${row.status} (${row.error})`, String(row.turns), cost(row.cost, row.priced)],
+    cells: (row) => [row.run, time(row.createdAt), row.agent, statusOf(row), String(row.turns), cost(row.cost, row.priced)],
     encode: (row) => ({ ...row, cost: Money.format(row.cost) }),
     empty: "There are no runs here yet: start one with conductor run, or see conductor demo."
   })
@@ -55,7 +62,7 @@ export const showRun = Effect.fnUntraced(function*(input: { readonly run: string
   if (input.json) return yield* Stream.runForEach(log.read(run), (logged) => output.write(jsonLine(logged)))
   const events: ReadonlyArray<Logged> = yield* Stream.runCollect(log.read(run))
   const state = events.reduce<RunState | undefined>(fold, undefined)
-  if (state !== undefined) yield* output.line(timeline(events, state, output.paint).join("\n"))
+  if (state !== undefined) yield* output.line(timeline(events, state, output.paint, yield* Clock.currentTimeMillis).join("\n"))
 }, Effect.provide(conductor([])))
 
 const encodeEntry = Schema.encodeSync(Model.Entry)

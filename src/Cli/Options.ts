@@ -30,3 +30,18 @@ export const limit = Flag.Int("limit").pipe(
 
 /** The run that a command is about. */
 export const run = Argument.String("run").pipe(Argument.withDescription("The id of a run, as conductor runs lists it"))
+
+/** What is typed, where it says something. */
+export const saying = <A extends string>(flag: Flag.Flag<A>): Flag.Flag<A> =>
+  Flag.filter(flag, (text) => text.trim() !== "", () => "Expected some text")
+
+/** Why somebody decides as they do. */
+export const comment = Flag.String("comment").pipe(
+  Flag.withMetavar("TEXT"),
+  Flag.withDescription("Why; kept in the run and in the audit trail"),
+  saying,
+  Flag.optional
+)
+
+/** The request that a decision is about. */
+export const approval = Argument.String("id").pipe(Argument.withDescription("The id of a request, as conductor approvals lists it"))

@@ -27,9 +27,12 @@ export const paintOf = (isColoured: boolean): Paint => ({
   yellow: style(isColoured, 33, 39)
 })
 
-/** Text of a model or a tool without the control characters by which it could move the cursor or hide what it says. */
+/**
+ * Text of a model or a tool without the characters by which it could move the cursor, change the direction in which it is read, or hide
+ * what it says.
+ */
 export const plain = (text: string): string =>
-  text.replace(/\p{Cc}/gu, (character) => character === "\n" || character === "\t" ? character : "")
+  text.replace(/[\p{Cc}\u061C\u200B-\u200F\u2028-\u202E\u2060-\u2069\uFEFF]/gu, (character) => character === "\n" || character === "\t" ? character : "")
 
 /** Where commands write. What cannot be written because nobody reads any more is dropped: `Signals` ends the program then. */
 export class Output extends Context.Service<Output, {

@@ -6,6 +6,7 @@ import type * as Money from "../Money.ts"
 import { agentOf } from "./Agents.ts"
 import { follow } from "./Follow.ts"
 import { choose, models, named } from "./Choice.ts"
+import { leaving } from "./Leave.ts"
 import { conductor } from "./Runtime.ts"
 
 /** What `conductor run` was asked for. */
@@ -35,5 +36,5 @@ export const perform = Effect.fnUntraced(function*(input: Input) {
     const runtime = yield* Conductor
     const run = yield* runtime.start(agent.name, input.prompt, options)
     return yield* follow(run, { json: input.json })
-  }).pipe(Effect.provide(conductor([agent])))
+  }).pipe(leaving, Effect.provide(conductor([agent])))
 })

@@ -1,5 +1,6 @@
-import { type Logged, type RunEvent, type RunState, Transcript } from "../Run.ts"
+import { isOver, type Logged, type RunEvent, type RunState, Transcript, waitingOf } from "../Run.ts"
 import { cost, duration, parameters, shorten, time, tokens } from "./Format.ts"
+import { type Asked, leftOf, noticeOf } from "./Notice.ts"
 import { type Paint, plain } from "./Output.ts"
 import { summary, toolLine } from "./View.ts"
 
@@ -10,9 +11,13 @@ const billOf = (bill: Extract<RunEvent, { _tag: "TurnCompleted" }>["bill"]): str
   return [bill.model, duration(bill.latencyMs), tokens(bill.usage), `${cost(bill.cost, bill.source !== "unpriced")}${source}`].join(" · ")
 }
 
-/** The log of a run as a timeline for people: when, which turn, what was called with what result, and what it cost. */
-export const timeline = (events: ReadonlyArray<Logged>, state: RunState, paint: Paint): ReadonlyArray<string> => {
-  const asked = new Map<string, string>()
+/**
+ * The log of a run as a timeline for people: when, which turn, what was called with what result, what it cost, and at the end how a run
+ * that waits goes on. `now` is in milliseconds since 1970.
+ */
+export const timeline = (events: ReadonlyArray<Logged>, state: RunState, paint: Paint, now: number): ReadonlyArray<string> => {
+  const asked = new Map<string, Asked>()
+  const waiting = new Set(isOver(state.status) ? [] : waitingOf(state).approvals?.map(({ approval }) => approval))
   const first = events[0]?.at ?? 0
   const lines: Array<string> = []
   const at = (milliseconds: number) => paint.dim(`+${duration(milliseconds - first)}`.padStart(9))
@@ -35,7 +40,7 @@ export const timeline = (events: ReadonlyArray<Logged>, state: RunState, paint: 
         const text = Transcript.textOf(event.parts)
         if (text.trim() !== "") more(text)
         for (const call of Transcript.toolCallsOf(event.parts)) {
-          asked.set(call.id, call.arguments)
+          asked.set(call.id, call)
           more(`→ ${call.name}  ${parameters(call.arguments, 200)}`)
         }
         return
@@ -44,10 +49,8 @@ export const timeline = (events: ReadonlyArray<Logged>, state: RunState, paint: 
         entry(logged, paint.yellow(`↻ turn ${event.turn} failed: ${shorten(plain(event.error.message), 300)}`))
         return more(paint.dim(billOf(event.bill)))
       case "ToolCompleted":
-        entry(logged, toolLine(event, asked.get(event.call) ?? "", paint))
+        entry(logged, toolLine(event, asked.get(event.call)?.arguments ?? "", paint))
         return event.outcome === "success" ? more(paint.dim(shorten(plain(event.result), 200))) : undefined
-      case "ToolUnknown":
-        return entry(logged, paint.yellow(`? ${plain(event.name)} may or may not have happened: ${event.reason}`))
       case "MessageReceived":
         entry(logged, paint.bold(`message of ${plain(event.by)}`))
         return more(shorten(event.text, 1_000))
@@ -55,8 +58,6 @@ export const timeline = (events: ReadonlyArray<Logged>, state: RunState, paint: 
         return entry(logged, `cancel asked for by ${plain(event.by)}${event.reason === null ? "" : `: ${plain(event.reason)}`}`)
       case "RunRetried":
         return entry(logged, `retried by ${plain(event.by)}`)
-      case "RunParked":
-        return entry(logged, `parked: ${event.reason}`)
       case "RunFailed":
         return entry(logged, paint.red(`failed: ${plain(event.error.message)}`))
       case "RunCancelled":
@@ -65,12 +66,17 @@ export const timeline = (events: ReadonlyArray<Logged>, state: RunState, paint: 
       case "TurnStarted":
       case "ToolStarted":
         return
-      default:
-        return entry(logged, event._tag)
+      default: {
+        const [what, ...rest] = noticeOf(event, (call) => asked.get(call), paint)?.split("\n") ?? [event._tag]
+        entry(logged, what ?? event._tag)
+        for (const line of rest) more(line.trimStart())
+        return event._tag === "ApprovalRequested" && waiting.has(event.approval) ? more(leftOf(event.expiresAt, now)) : undefined
+      }
     }
   }
 
   for (const logged of events) tell(logged)
   lines.push("", summary(state, paint))
+  if (state.status === "parked") lines.push(plain(waitingOf(state).message))
   return lines
 }

@@ -2,6 +2,7 @@ import * as Schema from "effect/Schema"
 import type { Watched } from "../Conductor.ts"
 import { fold, type Logged, RunEvent, type RunState, Transcript } from "../Run.ts"
 import { counted, cost, duration, parameters, shorten, tokens } from "./Format.ts"
+import { type Asked, noticeOf } from "./Notice.ts"
 import { type Paint, plain } from "./Output.ts"
 
 /** Turns what a run does into text, piece by piece. */
@@ -30,7 +31,7 @@ export const summary = (state: RunState, paint: Paint): string => {
   return `${colour(`${marks[state.status]} ${state.status}`)}${paint.dim(` · ${figures.join(" · ")}`)}`
 }
 
-/** How a tool call ended, in one line: mark, name, duration, what it was asked, and the problem where there was one. */
+/** How a tool call ended, in one line: mark, name, duration, attempts, what it was asked, and the problem where there was one. */
 export const toolLine = (
   event: Extract<RunEvent, { _tag: "ToolCompleted" }>,
   asked: string,
@@ -38,15 +39,16 @@ export const toolLine = (
 ): string => {
   const isDone = event.outcome === "success"
   const mark = isDone ? paint.green("✓") : paint.red("✗")
+  const attempts = event.attempts === undefined ? "" : ` (${counted(event.attempts, "attempt")})`
   const about = asked === "" ? "" : `  ${paint.dim(plain(parameters(asked, 100)))}`
   const problem = isDone ? "" : `\n  ${paint.red(event.outcome)}: ${plain(parameters(event.result, 160))}`
-  return `${mark} ${paint.bold(plain(event.name))} ${duration(event.durationMs)}${about}${problem}`
+  return `${mark} ${paint.bold(plain(event.name))} ${duration(event.durationMs)}${attempts}${about}${problem}`
 }
 
 /** A run for people: text as it comes, a line for each tool call, and what goes wrong on the way. */
 export const humanView = (paint: Paint, options: { readonly after?: number } = {}): View => {
   const after = options.after ?? 0
-  const asked = new Map<string, string>()
+  const asked = new Map<string, Asked>()
   /** The text of the turn under way that was written already. */
   let streamed = ""
   /** Whether text was written that does not count. */
@@ -67,7 +69,7 @@ export const humanView = (paint: Paint, options: { readonly after?: number } = {
   }
 
   const answered = (event: Extract<RunEvent, { _tag: "TurnCompleted" }>) => {
-    for (const call of Transcript.toolCallsOf(event.parts)) asked.set(call.id, call.arguments)
+    for (const call of Transcript.toolCallsOf(event.parts)) asked.set(call.id, call)
     const text = Transcript.textOf(event.parts)
     const before = streamed
     streamed = ""
@@ -86,7 +88,7 @@ export const humanView = (paint: Paint, options: { readonly after?: number } = {
 
   const happened = ({ event, seq }: Logged): string => {
     if (event._tag === "TurnCompleted" && seq <= after) {
-      for (const call of Transcript.toolCallsOf(event.parts)) asked.set(call.id, call.arguments)
+      for (const call of Transcript.toolCallsOf(event.parts)) asked.set(call.id, call)
     }
     if (seq <= after) return ""
     switch (event._tag) {
@@ -95,15 +97,14 @@ export const humanView = (paint: Paint, options: { readonly after?: number } = {
       case "AttemptFailed":
         return attempted(event)
       case "ToolCompleted":
-        return line(toolLine(event, asked.get(event.call) ?? "", paint))
-      case "ToolUnknown":
-        return line(paint.yellow(`? ${plain(event.name)} may or may not have happened: ${event.reason}`))
-      case "MessageReceived":
-        return line(paint.dim(`› ${plain(event.by)}: ${shorten(plain(event.text), 200)}`))
-      case "CancelRequested":
-        return line(paint.yellow(`■ cancelled by ${plain(event.by)}${event.reason === null ? "" : `: ${plain(event.reason)}`}`))
-      default:
+        return line(toolLine(event, asked.get(event.call)?.arguments ?? "", paint))
+      case "RunParked":
+        // How the run stands is said at the end.
         return ""
+      default: {
+        const notice = noticeOf(event, (call) => asked.get(call), paint)
+        return notice === undefined ? "" : line(notice)
+      }
     }
   }
 

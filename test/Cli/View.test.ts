@@ -97,7 +97,7 @@ describe("humanView", () => {
     )
     assert.strictEqual(
       watch([{ _tag: "Progress", call: "c1", tool: "mail", message: "half" }, ...events]),
-      "… mail: half\n› me: hurry\n? mail may or may not have happened: the process ended\n■ cancelled by me: enough\n■ cancelled by me\n"
+      "… mail: half\n› me: hurry\n? mail (c1) may or may not have happened: the process ended\n■ cancelled by me: enough\n■ cancelled by me\n"
     )
   })
 
@@ -165,18 +165,18 @@ describe("timeline", () => {
       { _tag: "RunCancelled", v: 1, by: "me", reason: null, left: [] }
     )
     const again: Logged = { run, seq: 19, epoch: 2, at: 1_002_000, event: { _tag: "RunClaimed", v: 1, runner: RunnerId.make("p2") } }
-    const text = timeline([...events, again], stateOf(events), none).join("\n")
+    const text = timeline([...events, again], stateOf(events), none, 0).join("\n")
     for (const part of [
       `run ${run}`, "agent assistant · model scripted:test · by me", "What is it?", "↻ turn 1 failed: slow down", "no known price (unpriced)",
-      "→ sql_query  query: SELECT 1", `✓ sql_query 12 ms`, `{"rows":[[1]]}`, "failure: no", "? mail may or may not have happened: crash",
-      "message of me", "hurry", "ApprovalRequested", "parked: approval", "           Two\n           lines.",
+      "→ sql_query  query: SELECT 1", `✓ sql_query 12 ms`, `{"rows":[[1]]}`, "failure: no", "? mail (c3) may or may not have happened: crash",
+      "message of me", "hurry", "mail needs approval", "x, good until 1970-01-01 00:00:00 UTC", "parked until somebody decides about a call", "           Two\n           lines.",
       "failed: scripted:test failed after 2 attempts: it is gone", "retried by you", "cancel asked for by me: enough", "cancelled by me",
       "taken over by process p2 (epoch 2)", "■ cancelled · 2 turns"
     ]) assert.include(text, part)
     assert.notInclude(text, "taken over by process p1")
     const [first] = log({ ...started, prompt: "Rendered." })
     assert.isDefined(first)
-    assert.include(timeline([first], stateOf([first]), none).join("\n"), "Rendered.")
-    assert.deepStrictEqual(timeline([], stateOf([first]), none).length, 2)
+    assert.include(timeline([first], stateOf([first]), none, 0).join("\n"), "Rendered.")
+    assert.deepStrictEqual(timeline([], stateOf([first]), none, 0).length, 2)
   })
 })

@@ -84,10 +84,13 @@ export const conductor = (args: ReadonlyArray<string>, options: Options = {}): E
 const root = path.join(import.meta.dirname, "../..")
 
 /** The program as a process, in a directory, with an environment of its own; killed at the end of the scope. */
-export const launched = (args: ReadonlyArray<string>, options: { readonly cwd: string; readonly env?: Readonly<Record<string, string>> }) =>
+export const launched = (
+  args: ReadonlyArray<string>,
+  options: { readonly cwd: string; readonly env?: Readonly<Record<string, string>>; readonly main?: string }
+) =>
   Effect.acquireRelease(
     Effect.sync(() => {
-      const child = spawn(process.execPath, [path.join(root, "src/main.ts"), ...args], {
+      const child = spawn(process.execPath, [path.join(root, options.main ?? "src/main.ts"), ...args], {
         cwd: options.cwd,
         env: { PATH: process.env["PATH"] ?? "", HOME: options.cwd, ...options.env },
         stdio: ["pipe", "pipe", "pipe"]
@@ -142,10 +145,18 @@ export class Running {
 /** An answer of Claude with a text. */
 export const says = (...deltas: ReadonlyArray<string>) => ({ body: sse([start(), ...text(0, ...deltas), ...end("end_turn")]) })
 
-/** An answer of Claude that calls `sql_query`. */
-export const queries = (query: string) => ({
-  body: sse([start(), ...text(0, "I look."), ...toolUse(1, "toolu_1", "sql_query", JSON.stringify({ query })), ...end("tool_use")])
+/** An answer of Claude that calls tools. */
+export const calls = (said: string, ...tools: ReadonlyArray<readonly [name: string, parameters: object]>) => ({
+  body: sse([
+    start(),
+    ...text(0, said),
+    ...tools.flatMap(([name, parameters], index) => toolUse(index + 1, `toolu_${index + 1}`, name, JSON.stringify(parameters))),
+    ...end("tool_use")
+  ])
 })
+
+/** An answer of Claude that calls `sql_query`. */
+export const queries = (query: string) => calls("I look.", ["sql_query", { query }])
 
 /** An answer of Claude that begins and does not end. */
 export const hangs: Script = {

@@ -1,0 +1,62 @@
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import { AuditLog } from "../AuditLog.ts"
+import { Conductor, type Pending } from "../Conductor.ts"
+import { count, time } from "./Format.ts"
+import { leftOf } from "./Notice.ts"
+import { Output, plain } from "./Output.ts"
+import { conductor } from "./Runtime.ts"
+
+/** Characters of one parameter that are written for people. */
+const maxValue = 2_000
+
+/** Rows of the audit trail about a run's approvals that are looked through for one request. */
+const maxRows = 1_000
+
+/**
+ * The parameters of a request as the audit trail keeps them: the process that asked knew which of them are secret, and took
+ * those out. Null where they were erased.
+ */
+const parametersOf = Effect.fnUntraced(function*(request: Pending) {
+  const audit = yield* AuditLog
+  const rows = yield* audit.list({ org: request.org, run: request.run, action: "approval", limit: maxRows })
+  // The trail cuts the ids of calls that are very long.
+  return rows.find((row) => row.event === "ApprovalRequested" && row.call !== null && request.call.startsWith(row.call))?.input ?? null
+})
+
+/** One parameter on a line of its own, which no value can break out of. */
+const valueOf = (value: unknown): string => {
+  const text = typeof value === "string" && !/\p{Cc}/u.test(value) ? value : JSON.stringify(value)
+  return plain(text.length <= maxValue ? text : `${text.slice(0, maxValue).toWellFormed()} … (${count(text.length)} characters; --json has more)`)
+}
+
+const linesOf = (parameters: unknown): ReadonlyArray<string> => {
+  if (parameters === null) return ["(what it was asked for was erased)"]
+  if (typeof parameters !== "object" || Array.isArray(parameters)) return [valueOf(parameters)]
+  const fields = Object.entries(parameters).map(([name, value]) => `${valueOf(name)}: ${valueOf(value)}`)
+  return fields.length === 0 ? ["(no parameters)"] : fields
+}
+
+/** `conductor approvals`. */
+export const printApprovals = Effect.fnUntraced(function*(input: { readonly limit: number; readonly json: boolean }) {
+  const { approvals } = yield* Conductor
+  const output = yield* Output
+  const { bold, dim } = output.paint
+  const now = yield* Clock.currentTimeMillis
+  const requests = yield* approvals({ limit: input.limit })
+  for (const request of requests) {
+    const { agent, call, createdAt, digest, expiresAt, id, run, tool } = request
+    const parameters = yield* parametersOf(request)
+    if (input.json) {
+      yield* output.line(JSON.stringify({ id, tool, agent, run, call, parameters, digest, createdAt, expiresAt, leftMs: Math.max(0, expiresAt - now) }))
+      continue
+    }
+    yield* output.line(`${bold(plain(tool))}  ${id}`)
+    for (const line of linesOf(parameters)) yield* output.line(`  ${line}`)
+    yield* output.line(dim(`  agent ${agent} · run ${run} · asked ${time(createdAt)} UTC · ${leftOf(expiresAt, now)}`))
+  }
+  if (input.json) return
+  yield* output.line(requests.length === 0
+    ? "Nothing waits for approval."
+    : dim("Decide with conductor approve ID or conductor deny ID; both take --comment."))
+}, Effect.provide(conductor([])))
