@@ -9,6 +9,8 @@ const short = Tool.make("short", { description: "Is short.", success: Schema.Str
 const long = Tool.make("long", { description: "Is long.", success: Schema.String, effect: "pure" })
 
 const gate = Latch.makeUnsafe(false)
+/** Open once the short tool has begun. */
+const begun = Latch.makeUnsafe(false)
 const keys = Effect.runSync(Ref.make<ReadonlyArray<string>>([]))
 
 const agent = Agent.make("worker", {
@@ -21,7 +23,8 @@ const agent = Agent.make("worker", {
         Effect.gen(function*() {
           const { key } = yield* Tool.Call
           yield* Ref.update(keys, (all) => [...all, key])
-          yield* Effect.sleep("100 millis")
+          yield* begun.open
+          yield* Effect.sleep("200 millis")
           return "short"
         }),
       long: () => Effect.as(gate.await, "long")
@@ -47,10 +50,11 @@ describe("The end of a process", () => {
       Effect.gen(function*() {
         const runtime = Layer.fresh(Layer.provide(yield* made, forever))
         gate.closeUnsafe()
+        begun.closeUnsafe()
         const [quick, slow] = yield* Effect.gen(function*() {
           const quick = yield* Conductor.start(agent, "short")
           const slow = yield* Conductor.start(agent, "long")
-          yield* Effect.sleep("30 millis")
+          yield* begun.await
           const drained = yield* Conductor.drain("2 seconds")
           assert.deepStrictEqual(drained, { finished: [quick], parked: [slow] })
           assert.strictEqual((yield* Effect.flip(Conductor.start(agent, "short")))._tag, "ShuttingDown")
@@ -73,8 +77,9 @@ describe("The end of a process", () => {
       const dir = yield* freshDirectory
       const runtime = Layer.fresh(Conductor.layerEmbedded({ agents: [agent], models: scripted(provider), dir }))
       const run = yield* Effect.gen(function*() {
+        begun.closeUnsafe()
         const run = yield* Conductor.start(agent, "short")
-        yield* Effect.sleep("50 millis")
+        yield* begun.await
         return run
       }).pipe(Effect.provide(runtime))
       const text = yield* Effect.gen(function*() {
