@@ -137,11 +137,12 @@ for (const { layer: runtime, name } of runtimes([agent], provider)) {
       Effect.gen(function*() {
         const run = yield* parked(big, ["refund", { order: "A-2", dollars: 700 }])
         const [first, second] = yield* pendingOf(run)
-        assert.isTrue(first !== undefined && second !== undefined)
-        yield* Conductor.decide(first!.id, { decision: "approved" })
+        assert.isDefined(first)
+        assert.isDefined(second)
+        yield* Conductor.decide(first.id, { decision: "approved" })
         yield* Effect.flip(Conductor.result(run))
         assert.deepStrictEqual((yield* doneIn(run)).map(({ order }) => order), ["A-1"])
-        yield* Conductor.decide(second!.id, { decision: "denied" })
+        yield* Conductor.decide(second.id, { decision: "denied" })
         assert.strictEqual((yield* Conductor.result(run)).text, `✓ {"refunded":500}\n✗ This call was denied by local.`)
       }))
 

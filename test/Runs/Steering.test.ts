@@ -1,7 +1,7 @@
 import { assert, layer } from "@effect/vitest"
 import { Effect, Fiber, Latch, Ref, Schema, Stream } from "effect"
 import * as TestClock from "effect/testing/TestClock"
-import { Agent, Conductor, Model, Plugin, Run, Tool } from "../../src/index.ts"
+import { Agent, Conductor, Model, Plugin, type Run, Tool } from "../../src/index.ts"
 import * as testing from "../../src/testing.ts"
 import { runtimes } from "../support/conductors.ts"
 
