@@ -1,4 +1,5 @@
 /** Kills workers again and again, lets the last ones finish, and looks what is left. */
+import { PgClient } from "@effect/sql-pg"
 import { Effect, Redacted } from "effect"
 import * as SqlClient from "effect/sql/SqlClient"
 import { Conductor } from "../../src/index.ts"
@@ -57,6 +58,12 @@ const setUp = Effect.gen(function*() {
   yield* sql`CREATE TABLE IF NOT EXISTS survive_effects (call text NOT NULL, key text NOT NULL, note text)`
 })
 
+/** Cuts every connection to the database, as a restart of it does. */
+const cut = (url: string) =>
+  Effect.flatMap(SqlClient.SqlClient, (sql) =>
+    sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`
+  ).pipe(Effect.provide(PgClient.layer({ url: Redacted.make(url) })), Effect.runPromise)
+
 /** A worker did not do what it must. */
 class Failed extends Error {}
 
@@ -68,6 +75,7 @@ export const carryOut = async (campaign: Campaign): Promise<Outcome> => {
   const requests = new Map<string, number>()
   const killed: Array<number> = []
   const troubles: Array<string> = []
+  let cuts = 0
   const found = new Map<Phase, number>(phases.map((phase) => [phase, 0]))
   const crew: Array<Reporter> = []
   // Always one process ahead, which has everything but its orders.
@@ -111,6 +119,11 @@ export const carryOut = async (campaign: Campaign): Promise<Outcome> => {
       worker.tell({ phase: aim, nth: aim === "in a claim" || aim === "in a reconciliation" ? 1 : between(1, 15, seed, "nth", number) })
       await worker.until((report) => report === "@", 4_000)
     }
+    if ("url" in at && chance(seed, "cut", number) < 0.15) {
+      cuts++
+      await cut(at.url)
+      await worker.until(() => false, between(0, 300, seed, "after the cut", number))
+    }
     killed.push(Date.now())
     await worker.kill()
     learn(worker)
@@ -146,7 +159,7 @@ export const carryOut = async (campaign: Campaign): Promise<Outcome> => {
     const report = await Effect.runPromise(
       verify({ seed, world, acknowledged, requests, kills: killed }).pipe(Effect.provide(onlooker(at)))
     )
-    return { ...report, broken: [...troubles, ...report.broken], counts: { kills: killed.length, ...report.counts }, phases: found }
+    return { ...report, broken: [...troubles, ...report.broken], counts: { kills: killed.length, "connections cut": cuts, ...report.counts }, phases: found }
   } catch (cause) {
     if (!(cause instanceof Failed)) throw cause
     return { broken: [cause.message], counts: { kills: killed.length }, phases: found }

@@ -40,8 +40,13 @@ export interface Said {
   readonly hang?: boolean
 }
 
-const define = <const Effect extends "pure" | "idempotent" | "unsafe">(effect: Effect) =>
-  Tool.make(effect, { description: `A tool that is ${effect}.`, parameters: Schema.Struct({}), success: Schema.Json, effect, timeout: "5 minutes" })
+const options = { description: "Does as it is told.", parameters: Schema.Struct({}), success: Schema.Json, timeout: "5 minutes" } as const
+const tools = [
+  Tool.make("pure", { ...options, effect: "pure" }),
+  Tool.make("idempotent", { ...options, effect: "idempotent" }),
+  Tool.make("unsafe", { ...options, effect: "unsafe" }),
+  Tool.make("guarded", { ...options, effect: "unsafe", approval: true })
+] as const
 
 /** The agent, whose every step the server knows. */
 export const agentOf = (name: string, server: string) => {
@@ -51,8 +56,8 @@ export const agentOf = (name: string, server: string) => {
       return (yield* tell(server, "/call", { name, tool, run, id, key })) as Schema.Json // the server answers in JSON
     })
   const plugin = Plugin.make("server", {
-    tools: [define("pure"), define("idempotent"), define("unsafe")],
-    handlers: { pure: handler("pure"), idempotent: handler("idempotent"), unsafe: handler("unsafe") }
+    tools,
+    handlers: { pure: handler("pure"), idempotent: handler("idempotent"), unsafe: handler("unsafe"), guarded: handler("guarded") }
   })
   return Agent.make("led", {
     instructions: "Do as you are told.",
@@ -150,9 +155,16 @@ export const main = (): void => {
     } else if ("still" in order) {
       still = order
     } else {
-      void runtime?.runPromise("join" in order ? join(order.join) : "write" in order ? write(order.write) : begin(order.start, order.input))
+      // A run that is under way when the process is told to end is not waited for.
+      void runtime?.runPromiseExit("join" in order ? join(order.join) : "write" in order ? write(order.write) : begin(order.start, order.input))
     }
   }).on("close", () => process.exit(0))
+  process.once("SIGTERM", () => {
+    void runtime?.dispose().then(() => {
+      say("disposed")
+      process.exit(0)
+    })
+  })
 }
 
 if (import.meta.main) main()

@@ -59,4 +59,32 @@ describe("ten processes and one run", () => {
       assert.strictEqual(winners.length, 1)
       assert.deepStrictEqual(director.asked.map(({ name, turn }) => [name, turn]), [["owner", 1], [winners[0], 2]])
     }), 90_000)
+
+  it.live("goes on at once in another process when its own is told to end", () =>
+    Effect.gen(function*() {
+      const { url } = yield* freshPostgres()
+      const at = { url: Redacted.value(url) }
+      const director = yield* direct({
+        model: ({ turn }) => turn === 1 ? { calls: [{ id: "a", name: "idempotent" }] } : { text: "Done." },
+        call: ({ name }) => name === "owner" ? new Promise(() => {}) : Promise.resolve(name)
+      })
+      // The lease is much longer than the test waits.
+      const owner = yield* started({ name: "owner", at, server: director.url, lease: 60_000 })
+      const next = yield* started({ name: "next", at, server: director.url, lease: 60_000 })
+      owner.order({ start: "handed", input: "Go." })
+      yield* owner.saw("event handed ToolStarted a")
+      const run = Run.RunId.make((yield* owner.saw("started handed ")).split(" ")[2] ?? "")
+      owner.child.kill("SIGTERM")
+      yield* owner.saw("event handed RunParked")
+      next.order({ join: "handed" })
+      yield* owner.saw("disposed")
+      yield* next.saw("ended handed completed")
+      yield* Effect.gen(function*() {
+        const events = yield* testing.events(run)
+        assert.deepStrictEqual(events.flatMap(({ event }) => event._tag === "RunParked" ? [event.reason] : []), ["shutdown"])
+        yield* testing.check(run)
+      }).pipe(Effect.provide(onlooker(at)))
+      assert.deepStrictEqual(director.executed.map(({ name }) => name), ["owner", "next"])
+      assert.strictEqual(new Set(director.executed.map(({ key }) => key)).size, 1)
+    }), 60_000)
 })

@@ -72,6 +72,8 @@ export const makePerson = (seed: string, world: string): Person => {
 
   return {
     works: Effect.andThen(decides, resolves).pipe(
+      // A connection was cut: later.
+      Effect.catchTag("StorageFailed", () => Effect.void),
       Effect.catchCause((cause) => Effect.sync(() => say(`x the person who decides and resolves could not: ${JSON.stringify(cause)}`))),
       Effect.andThen(Effect.sleep("200 millis")),
       Effect.forever

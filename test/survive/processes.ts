@@ -69,11 +69,11 @@ export class Reporter {
     })
   }
 
-  /** Waits for a report that begins so; fails with what the process said where none comes within 30 s. */
+  /** Waits for a report that begins so; fails with what the process said where none comes within 60 s. */
   saw(beginning: string): Effect.Effect<string> {
     return Effect.promise(async () => {
       const begins = (report: string) => report.startsWith(beginning)
-      if (await this.until(begins, 30_000)) return this.reports.find(begins) ?? ""
+      if (await this.until(begins, 60_000)) return this.reports.find(begins) ?? ""
       throw new Error(`"${beginning}" was not reported: ${this.reports.slice(-20).join(" | ")} ${this.output}`)
     })
   }

@@ -2,7 +2,7 @@
  * A process that performs runs until it is killed: it goes on with those that there are and keeps a number of them under
  * way. A line of JSON on standard input orders what to do, and further lines where to stand still; it ends with the input.
  */
-import { Duration, Effect, Exit, Layer, Redacted, Result, Tracer } from "effect"
+import { Duration, Effect, Exit, Layer, Option, Redacted, Result, Schedule, Tracer } from "effect"
 import * as readline from "node:readline"
 import { Budget, Conductor, Money, Run } from "../../src/index.ts"
 import { LeaseRenewal, LeaseTime } from "../../src/RunLog.ts"
@@ -36,21 +36,26 @@ const layerOf = ({ at, seed, world }: Orders) => {
 
 const org = Run.OrgId.make("local")
 
-/** Begins run `n`, within its budget; done when it is durable. */
+/** What a connection that was cut leaves open: it is done again. */
+const again = { while: (error: { readonly _tag: string }) => error._tag === "StorageFailed", schedule: Schedule.spaced("50 millis") }
+
+/** Begins run `n`, within its budget; done when it is durable, or nobody can say whether it is. */
 const begin = Effect.fnUntraced(function*(n: number) {
-  yield* (yield* Budget).set(org, `session:${sessionOf(n)}`, Money.usd(budgets.session))
+  const budget = yield* Budget
+  yield* budget.set(org, `session:${sessionOf(n)}`, Money.usd(budgets.session)).pipe(Effect.retry(again))
   say("+ in a start")
-  const run = yield* Conductor.start("survivor", String(n), { session: sessionOf(n) })
+  const run = yield* Effect.result(Conductor.start("survivor", String(n), { session: sessionOf(n) }))
   say("- in a start")
-  say(`! ${n} ${run}`)
-  return run
+  if (Result.isFailure(run)) return run.failure._tag === "StorageFailed" ? Option.none() : yield* run.failure
+  say(`! ${n} ${run.success}`)
+  return Option.some(run.success)
 })
 
 /** Waits until a run is over, or parked for good. */
 const finish = Effect.fnUntraced(function*(person: Person, n: number, run: Run.RunId) {
   for (;;) {
-    const end = yield* Effect.result(Conductor.result(run))
-    const waits = Result.isFailure(end) && end.failure._tag === "RunWaiting" && !(yield* person.isForsaken(run))
+    const end = yield* Effect.result(Effect.retry(Conductor.result(run), again))
+    const waits = Result.isFailure(end) && end.failure._tag === "RunWaiting" && !(yield* Effect.retry(person.isForsaken(run), again))
     if (!waits) return say(`= ${n} ${Result.isSuccess(end) ? "completed" : end.failure._tag}`)
     yield* Effect.sleep("100 millis")
   }
@@ -59,17 +64,17 @@ const finish = Effect.fnUntraced(function*(person: Person, n: number, run: Run.R
 const perform = (orders: Orders) =>
   Effect.gen(function*() {
     const conductor = yield* Conductor
-    yield* (yield* Budget).set(org, `org:${org}`, Money.usd(budgets.org))
+    yield* (yield* Budget).set(org, `org:${org}`, Money.usd(budgets.org)).pipe(Effect.retry(again))
     say("ready")
     const person = makePerson(orders.seed, orders.world)
     yield* Effect.forkScoped(person.works)
-    const known = new Map((yield* conductor.list({ org, limit: 10_000 })).map((row) => [numberOf(row.session), row]))
+    const known = new Map((yield* conductor.list({ org, limit: 10_000 }).pipe(Effect.retry(again))).map((row) => [numberOf(row.session), row]))
     const unfinished = [...known].filter(([, row]) => row.endedAt === null).map(([n, row]) => finish(person, n, row.run))
     const { every, first, until } = orders.begin
     const fresh = function*() {
       yield* unfinished
       for (let n = first; n < until; n += every) {
-        if (!known.has(n)) yield Effect.flatMap(begin(n), (run) => finish(person, n, run))
+        if (!known.has(n)) yield Effect.flatMap(begin(n), (run) => Option.isSome(run) ? finish(person, n, run.value) : Effect.void)
       }
     }
     yield* Effect.forEach(fresh(), (one) => one, { concurrency: orders.active, discard: true })
