@@ -1,4 +1,4 @@
-import type { RunEvent } from "../Run.ts"
+import { type RunEvent, Transcript } from "../Run.ts"
 import { duration, parameters, shorten, time } from "./Format.ts"
 import { type Paint, plain } from "./Output.ts"
 
@@ -7,6 +7,22 @@ export interface Asked {
   readonly name: string
   /** JSON text. */
   readonly arguments: string
+}
+
+/** The calls of a run, as their results are about them: a person may have changed what the agent asked for. */
+export const makeCalls = () => {
+  const calls = new Map<string, Asked>()
+  return {
+    of: (call: string): Asked | undefined => calls.get(call),
+    /** Takes an event into account; after it is told, because a decision is about the call as it was. */
+    learn: (event: RunEvent) => {
+      if (event._tag === "TurnCompleted") for (const call of Transcript.toolCallsOf(event.parts)) calls.set(call.id, call)
+      if (event._tag === "ApprovalDecided" && event.parameters !== null) {
+        const name = calls.get(event.call)?.name ?? ""
+        calls.set(event.call, { name, arguments: event.parameters })
+      }
+    }
+  }
 }
 
 const because = (comment: string | null): string => comment === null ? "" : `: ${shorten(plain(comment), 300)}`

@@ -1,10 +1,13 @@
 import { isOver, type Logged, type RunEvent, type RunState, Transcript, waitingOf } from "../Run.ts"
 import { cost, duration, parameters, shorten, time, tokens } from "./Format.ts"
-import { type Asked, leftOf, noticeOf } from "./Notice.ts"
+import { leftOf, makeCalls, noticeOf } from "./Notice.ts"
 import { type Paint, plain } from "./Output.ts"
 import { summary, toolLine } from "./View.ts"
 
-const indent = (text: string): string => plain(text).trimEnd().split("\n").map((line) => `  ${line}`).join("\n")
+type Style = (text: string) => string
+
+const indent = (text: string, style: Style): ReadonlyArray<string> =>
+  plain(text).trimEnd().split("\n").map((line) => `${" ".repeat(11)}${style(line)}`)
 
 const billOf = (bill: Extract<RunEvent, { _tag: "TurnCompleted" }>["bill"]): string => {
   const source = bill.source === "priced" ? "" : ` (${bill.source})`
@@ -16,13 +19,13 @@ const billOf = (bill: Extract<RunEvent, { _tag: "TurnCompleted" }>["bill"]): str
  * that waits goes on. `now` is in milliseconds since 1970.
  */
 export const timeline = (events: ReadonlyArray<Logged>, state: RunState, paint: Paint, now: number): ReadonlyArray<string> => {
-  const asked = new Map<string, Asked>()
+  const calls = makeCalls()
   const waiting = new Set(isOver(state.status) ? [] : waitingOf(state).approvals?.map(({ approval }) => approval))
   const first = events[0]?.at ?? 0
   const lines: Array<string> = []
   const at = (milliseconds: number) => paint.dim(`+${duration(milliseconds - first)}`.padStart(9))
   const entry = (logged: Logged, text: string) => lines.push(`${at(logged.at)}  ${text}`)
-  const more = (text: string) => lines.push(...indent(text).split("\n").map((line) => `${" ".repeat(9)}${line}`))
+  const more = (text: string, style: Style = (line) => line) => lines.push(...indent(text, style))
 
   const tell = (logged: Logged) => {
     const { event } = logged
@@ -40,17 +43,16 @@ export const timeline = (events: ReadonlyArray<Logged>, state: RunState, paint: 
         const text = Transcript.textOf(event.parts)
         if (text.trim() !== "") more(text)
         for (const call of Transcript.toolCallsOf(event.parts)) {
-          asked.set(call.id, call)
           more(`→ ${call.name}  ${parameters(call.arguments, 200)}`)
         }
         return
       }
       case "AttemptFailed":
         entry(logged, paint.yellow(`↻ turn ${event.turn} failed: ${shorten(plain(event.error.message), 300)}`))
-        return more(paint.dim(billOf(event.bill)))
+        return more(billOf(event.bill), paint.dim)
       case "ToolCompleted":
-        entry(logged, toolLine(event, asked.get(event.call)?.arguments ?? "", paint))
-        return event.outcome === "success" ? more(paint.dim(shorten(plain(event.result), 200))) : undefined
+        entry(logged, toolLine(event, calls.of(event.call)?.arguments ?? "", paint))
+        return event.outcome === "success" ? more(shorten(event.result, 200), paint.dim) : undefined
       case "MessageReceived":
         entry(logged, paint.bold(`message of ${plain(event.by)}`))
         return more(shorten(event.text, 1_000))
@@ -67,7 +69,7 @@ export const timeline = (events: ReadonlyArray<Logged>, state: RunState, paint: 
       case "ToolStarted":
         return
       default: {
-        const [what, ...rest] = noticeOf(event, (call) => asked.get(call), paint)?.split("\n") ?? [event._tag]
+        const [what, ...rest] = noticeOf(event, calls.of, paint)?.split("\n") ?? [event._tag]
         entry(logged, what ?? event._tag)
         for (const line of rest) more(line.trimStart())
         return event._tag === "ApprovalRequested" && waiting.has(event.approval) ? more(leftOf(event.expiresAt, now)) : undefined
@@ -75,7 +77,10 @@ export const timeline = (events: ReadonlyArray<Logged>, state: RunState, paint: 
     }
   }
 
-  for (const logged of events) tell(logged)
+  for (const logged of events) {
+    tell(logged)
+    calls.learn(logged.event)
+  }
   lines.push("", summary(state, paint))
   if (state.status === "parked") lines.push(plain(waitingOf(state).message))
   return lines

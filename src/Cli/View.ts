@@ -2,7 +2,7 @@ import * as Schema from "effect/Schema"
 import type { Watched } from "../Conductor.ts"
 import { fold, type Logged, RunEvent, type RunState, Transcript } from "../Run.ts"
 import { counted, cost, duration, parameters, shorten, tokens } from "./Format.ts"
-import { type Asked, noticeOf } from "./Notice.ts"
+import { makeCalls, noticeOf } from "./Notice.ts"
 import { type Paint, plain } from "./Output.ts"
 
 /** Turns what a run does into text, piece by piece. */
@@ -48,7 +48,7 @@ export const toolLine = (
 /** A run for people: text as it comes, a line for each tool call, and what goes wrong on the way. */
 export const humanView = (paint: Paint, options: { readonly after?: number } = {}): View => {
   const after = options.after ?? 0
-  const asked = new Map<string, Asked>()
+  const calls = makeCalls()
   /** The text of the turn under way that was written already. */
   let streamed = ""
   /** Whether text was written that does not count. */
@@ -69,7 +69,6 @@ export const humanView = (paint: Paint, options: { readonly after?: number } = {
   }
 
   const answered = (event: Extract<RunEvent, { _tag: "TurnCompleted" }>) => {
-    for (const call of Transcript.toolCallsOf(event.parts)) asked.set(call.id, call)
     const text = Transcript.textOf(event.parts)
     const before = streamed
     streamed = ""
@@ -87,22 +86,24 @@ export const humanView = (paint: Paint, options: { readonly after?: number } = {
   }
 
   const happened = ({ event, seq }: Logged): string => {
-    if (event._tag === "TurnCompleted" && seq <= after) {
-      for (const call of Transcript.toolCallsOf(event.parts)) asked.set(call.id, call)
-    }
-    if (seq <= after) return ""
+    const text = seq <= after ? "" : told(event)
+    calls.learn(event)
+    return text
+  }
+
+  const told = (event: RunEvent): string => {
     switch (event._tag) {
       case "TurnCompleted":
         return answered(event)
       case "AttemptFailed":
         return attempted(event)
       case "ToolCompleted":
-        return line(toolLine(event, asked.get(event.call)?.arguments ?? "", paint))
+        return line(toolLine(event, calls.of(event.call)?.arguments ?? "", paint))
       case "RunParked":
         // How the run stands is said at the end.
         return ""
       default: {
-        const notice = noticeOf(event, (call) => asked.get(call), paint)
+        const notice = noticeOf(event, calls.of, paint)
         return notice === undefined ? "" : line(notice)
       }
     }
