@@ -4,10 +4,9 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as SecureRandom from "effect/crypto/SecureRandom"
-import * as Agent from "./Agent.ts"
+import type * as Agent from "./Agent.ts"
 import * as Approval from "./Approval.ts"
 import * as AuditLog from "./AuditLog.ts"
 import * as Budget from "./Budget.ts"
@@ -16,15 +15,17 @@ import * as Inbox from "./Inbox.ts"
 import * as Model from "./Model.ts"
 import type * as Money from "./Money.ts"
 import { type Commands, type Decision, makeCommands, type Resolution, type SendOptions } from "./Conductor/Commands.ts"
-import { CurrentOrg, CurrentPrincipal } from "./Org.ts"
+import { makeStart, type RunOptions } from "./Conductor/Start.ts"
+import { type Agents, gates, projections, registry } from "./Conductor/Wiring.ts"
 import {
-  answerOf, Cancelled, type ForbiddenModel, type Limits, type Logged, type ModelRef, type RunError, type RunId, type RunNotFound, type RunState, type SessionId, type StorageFailed, type UnknownModel,
-  type Usage, waitingOf
+  answerOf, Cancelled, type Logged, type RunError, type RunId, type RunNotFound, type RunState, type SessionId, type StorageFailed, type Usage,
+  waitingOf
 } from "./Run.ts"
 import * as RunLog from "./RunLog.ts"
-import { BetweenTools, Registry, Runs, type StartError } from "./Runs.ts"
-import * as Tool from "./Tool.ts"
+import { Registry, Runs, type StartError } from "./Runs.ts"
 
+export type { RunOptions } from "./Conductor/Start.ts"
+export type { RegistrationError } from "./Conductor/Wiring.ts"
 export type { Decision, Pending, Resolution, SendOptions } from "./Conductor/Commands.ts"
 
 /** What a finished run has to say. */
@@ -41,18 +42,6 @@ export interface RunResult<Out> {
   readonly cost: Money.Money
   /** False where an attempt had no known price, so that the true cost is more than `cost`. */
   readonly priced: boolean
-}
-
-/** How a run is started. */
-export interface RunOptions {
-  /** The conversation to go on with: any name, or the id of an earlier one. A new conversation by default. */
-  readonly session?: string
-  /** Another model than the agent's. */
-  readonly model?: ModelRef
-  /** Limits that replace the agent's. */
-  readonly limits?: Partial<Limits>
-  /** The project that the audit log files the run under. */
-  readonly sourceProject?: string
 }
 
 /** An event of a run, or what is live between events. */
@@ -76,15 +65,6 @@ export type Provided =
   | Model.Catalog
   | SecureRandom.SecureRandom
 
-type Agents = ReadonlyArray<Agent.Any>
-
-/** Why agents could not be registered. */
-export type RegistrationError<A extends Agents> =
-  | Agent.Error<A[number]>
-  | Agent.RegistrationFailed
-  | ForbiddenModel
-  | UnknownModel
-
 /** Options of the layers of {@link Conductor}. */
 export interface Options<A extends Agents, E = Model.CatalogInvalid | Config.ConfigError> {
   readonly agents: A
@@ -96,48 +76,6 @@ const models = Model.Models.layer.pipe(
   Layer.provideMerge(Model.Catalog.layer),
   Layer.provide(NodeFileSystem.layer)
 )
-
-const gates = [Inbox.gate, Budget.gate]
-
-/** What the definitions of the agents' tools say about their parameters: which are secret, and what a call is about. */
-const facts = (agents: Agents): AuditLog.Lookup => {
-  const known = new Map<string, AuditLog.ToolFacts>()
-  for (const agent of agents) {
-    for (const tool of agent.plugins.flatMap((plugin) => plugin.tools)) {
-      const target = Context.get(tool.annotations, Tool.Target)
-      // Schemas of tools need no services; see `Agent.register`.
-      const decode = Schema.decodeUnknownSync(Schema.toCodecJson(tool.parametersSchema as Schema.Codec<unknown>))
-      known.set(`${agent.name}/${tool.name}`, {
-        sensitive: AuditLog.sensitivePaths(tool.parametersSchema),
-        target: (parameters) => target === undefined ? null : target(decode(parameters))
-      })
-    }
-  }
-  return (agent, tool) => known.get(`${agent}/${tool}`)
-}
-
-const projections = (agents: Agents): ReadonlyArray<RunLog.Projection> => [
-  Inbox.projection,
-  Approval.projection,
-  Budget.projection,
-  AuditLog.projectionOf(facts(agents))
-]
-
-/** Registers the agents: builds their handlers, and refuses two agents of one name. */
-const registry = <const A extends Agents>(agents: A): Layer.Layer<Registry, RegistrationError<A>, Agent.Services<A[number]>> =>
-  Layer.effect(Registry, Effect.gen(function*() {
-    const memo = yield* Layer.makeMemoMap
-    const registered = new Map<string, Agent.Registered>()
-    for (const agent of agents) {
-      if (registered.has(agent.name)) {
-        const problem = "another agent of that name is registered already; give one of them another name."
-        return yield* new Agent.RegistrationFailed({ agent: agent.name, problem })
-      }
-      registered.set(agent.name, yield* Agent.register(agent, memo))
-    }
-    return (yield* BetweenTools)(registered)
-    // The loop over agents loses which errors and services are whose; together they are those of `A`.
-  })) as never
 
 /** The runtime: starts, watches, cancels and answers for runs of the registered agents. */
 export class Conductor extends Context.Service<Conductor, {
@@ -165,15 +103,7 @@ export class Conductor extends Context.Service<Conductor, {
     const commands = yield* makeCommands
     const registered = yield* Registry
 
-    const start = Effect.fn("Conductor.start")(function*(agent: Agent.Any | string, input: unknown, options?: RunOptions) {
-      return yield* runs.start({
-        agent: typeof agent === "string" ? agent : agent.name,
-        input,
-        org: yield* CurrentOrg,
-        principal: yield* CurrentPrincipal,
-        ...options
-      })
-    })
+    const start = yield* makeStart(commands.send)
 
     const decodeOutput = Effect.fnUntraced(function*(state: RunState) {
       const text = answerOf(state)

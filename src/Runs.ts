@@ -52,6 +52,10 @@ export type StartError = AgentNotRegistered | InvalidInput | RunConflict | Shutt
 export class Runs extends Context.Service<Runs, {
   /** Starts a run; when this returns, it is durable and under way. */
   readonly start: (start: Start) => Effect.Effect<RunId, StartError>
+  /** The message that an agent asks its model with, from its input. */
+  readonly promptOf: (agent: string, input: unknown) => Effect.Effect<string, AgentNotRegistered | InvalidInput>
+  /** The session of that name. */
+  readonly sessionOf: (name: string) => SessionId
   /** Waits until a run is over or parked. */
   readonly settled: (run: RunId) => Effect.Effect<RunState, RunNotFound | StorageFailed | Fenced>
   /** Lets a failed run go on from its log, under its limits counted anew. */
@@ -150,7 +154,12 @@ export class Runs extends Context.Service<Runs, {
     yield* Effect.addFinalizer(() =>
       Effect.flatMap(drain(drainTime), ({ parked }) =>
         parked.length === 0 ? Effect.void : Effect.logInfo(`Parked for the next process: ${parked.join(", ")}`)))
-    return Runs.of({ start, settled, retry, attend, drain })
+    const promptOf = Effect.fnUntraced(function*(name: string, value: unknown) {
+      const { agent } = yield* claims.find(name)
+      const { input, prompt } = yield* encodeInput(agent, value)
+      return prompt ?? String(JSON.parse(input))
+    })
+    return Runs.of({ start, promptOf, sessionOf: (name) => SessionId.make(clean(name)), settled, retry, attend, drain })
   }))
 }
 

@@ -146,3 +146,25 @@ layer(testing.layer({ agents: [agent], model: provider }))("A cancel", (it) => {
     }))
 })
 
+
+for (const { layer: runtime, name } of runtimes([agent], provider)) {
+  layer(runtime, { excludeTestServices: true })(`An input for a session (${name})`, (it) => {
+    it.effect("starts a run where the session is idle, and is heard by the run at work otherwise, as its sender says", () =>
+      Effect.gen(function*() {
+        gate.closeUnsafe()
+        const session = `talk-${name}`
+        const say = (text: string, whenBusy: "queue" | "steer" | "interrupt" | "reject") =>
+          Conductor.start(agent, text, { session, whenBusy })
+        const first = yield* say("call wait", "steer")
+        yield* until(first, "ToolStarted")
+        assert.strictEqual((yield* Effect.flip(say("no", "reject")))._tag, "RunConflict")
+        assert.strictEqual(yield* say("later", "queue"), first)
+        assert.strictEqual(yield* say("now", "steer"), first)
+        gate.openUnsafe()
+        assert.strictEqual((yield* Conductor.result(first)).text, `call wait | … | "waited" | now | … | later`)
+        const second = yield* say("again", "steer")
+        assert.notStrictEqual(second, first)
+        assert.match((yield* Conductor.result(second)).text, /later \| … \| again$/)
+      }))
+  })
+}

@@ -1,0 +1,56 @@
+import * as Effect from "effect/Effect"
+import type * as Agent from "../Agent.ts"
+import { CurrentOrg, CurrentPrincipal } from "../Org.ts"
+import { isOver, type Limits, type ModelRef, type RunConflict, type RunId, type SteerMode } from "../Run.ts"
+import { RunLog } from "../RunLog.ts"
+import { Runs, type StartError } from "../Runs.ts"
+import type { Commands } from "./Commands.ts"
+
+/** How a run is started. */
+export interface RunOptions {
+  /** The conversation to go on with: any name, or the id of an earlier one. A new conversation by default. */
+  readonly session?: string
+  /**
+   * What becomes of the input where the session has an unfinished run: that run hears it as a message (see `Conductor.send`),
+   * and it is the run that is answered with; or the input is rejected with `RunConflict`, which is the default.
+   */
+  readonly whenBusy?: SteerMode | "reject"
+  /** Another model than the agent's. */
+  readonly model?: ModelRef
+  /** Limits that replace the agent's. */
+  readonly limits?: Partial<Limits>
+  /** The project that the audit log files the run under. */
+  readonly sourceProject?: string
+}
+
+/** How often the unfinished run of a session may end just before it is sent something. */
+const patience = 5
+
+/** Starts runs, or says it to the run that is under way. */
+export const makeStart = Effect.fnUntraced(function*(send: Commands["send"]) {
+  const runs = yield* Runs
+  const log = yield* RunLog
+
+  return Effect.fn("Conductor.start")(function*(
+    agent: Agent.Any | string,
+    input: unknown,
+    options?: RunOptions
+  ): Effect.fn.Return<RunId, StartError> {
+    const { whenBusy = "reject", ...more } = options ?? {}
+    const name = typeof agent === "string" ? agent : agent.name
+    const org = yield* CurrentOrg
+    const start = runs.start({ agent: name, input, org, principal: yield* CurrentPrincipal, ...more })
+    if (whenBusy === "reject" || more.session === undefined) return yield* start
+    const { session } = more
+    const say = Effect.fnUntraced(function*(conflict: RunConflict): Effect.fn.Return<RunId, StartError> {
+      const [busy] = yield* log.list({ org, session: runs.sessionOf(session), limit: 1 })
+      if (busy === undefined || isOver(busy.status)) return yield* conflict
+      yield* Effect.catchTag(send(busy.run, yield* runs.promptOf(name, input), { mode: whenBusy }), "RunNotFound", () => Effect.fail(conflict))
+      return busy.run
+    })
+    return yield* Effect.retry(Effect.catchTag(start, "RunConflict", say), {
+      times: patience,
+      while: (error) => error._tag === "RunConflict"
+    })
+  })
+})
