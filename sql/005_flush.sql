@@ -18,6 +18,10 @@ BEGIN
   RETURN NULL;
 END
 $$;
+-- One index for an organisation's executions and for those of a run in it, instead of two.
+CREATE INDEX IF NOT EXISTS tool_executions_run ON tool_executions (org_id, run_id, call_id);
+DROP INDEX IF EXISTS tool_executions_org_id;
+DROP INDEX IF EXISTS tool_executions_run_id;
 DROP TRIGGER IF EXISTS conductor_forget_executions ON audit_logs;
 CREATE TRIGGER conductor_forget_executions AFTER DELETE ON audit_logs REFERENCING OLD TABLE AS gone
   FOR EACH STATEMENT EXECUTE FUNCTION conductor_forget_executions();
@@ -202,9 +206,9 @@ BEGIN
       salt, content_digest, hash
     FROM chained
   ), executed AS (
-    INSERT INTO tool_executions (org_id, audit_log_id, session_id, run_id, call_id, tool_name, input_json, output_json, started_at,
+    INSERT INTO tool_executions (id, org_id, audit_log_id, session_id, run_id, call_id, tool_name, input_json, output_json, started_at,
       completed_at, retry_count, tokens_used, api_calls_made)
-    SELECT org_id, id, m ->> 7, m ->> 8, m ->> 10, m ->> 4,
+    SELECT id, org_id, id, m ->> 7, m ->> 8, m ->> 10, m ->> 4,
       jsonb_build_object('run', m -> 8, 'turn', e -> 0, 'call', m -> 10),
       CASE WHEN e ->> 2 IS NOT NULL THEN jsonb_build_object('run', m -> 8, 'seq', m -> 9) END,
       to_timestamp((e ->> 1)::bigint / 1000.0), to_timestamp((e ->> 2)::bigint / 1000.0), coalesce((e ->> 3)::integer, 0), 0, 1
@@ -216,29 +220,21 @@ BEGIN
 END
 $$;
 
--- Appends. `p_appends` is [{i, run, org, epoch, seq, n, status, error?, parked?, turns?, cost?, unpriced?, input?, output?, open?}] and `i`
--- counts from 0; the arrays hold the events; `p_gates` is [{name, asks}] and `p_rows` is [{name, rows}], each in order. Answers null when everything
--- was appended, else {fenced: [i], refused: [{append, refuse}], patched: [{append, patch}]}.
+-- Appends. Of each append, in order and counted from 0: its run, organisation, epoch, first sequence number, number of events, the status
+-- after it with the error or what the run is parked for, and what its attempts add up to; `p_open` is [{run, org, epoch, session, agent,
+-- definition, model, parent?}] or null. Then the events, each with the number of its append. `p_gates` is [{name, asks}] and `p_rows` is
+-- [{name, rows}], each in order. Answers null when everything was appended, else
+-- {fenced: [i], refused: [{append, refuse}], patched: [{append, patch}]}. The function of 003 is for processes of the version before.
 CREATE OR REPLACE FUNCTION conductor_flush(
-  p_runner text, p_appends jsonb, p_append integer[], p_seq integer[], p_at bigint[], p_tag text[],
-  p_payload text[], p_gates jsonb, p_rows jsonb
+  p_runner text, p_run text[], p_org text[], p_epoch integer[], p_first integer[], p_n integer[], p_status text[], p_error text[],
+  p_parked text[], p_turns integer[], p_cost text[], p_unpriced boolean[], p_input bigint[], p_output bigint[], p_open jsonb,
+  p_append integer[], p_seq integer[], p_at bigint[], p_tag text[], p_payload text[], p_gates jsonb, p_rows jsonb
 ) RETURNS jsonb
 LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
-  v_run text[];
-  v_org text[];
-  v_epoch integer[];
-  v_first integer[];
-  v_n integer[];
-  v_status text[];
-  v_error text[];
-  v_parked text[];
-  v_turns integer[];
-  v_cost numeric[];
-  v_unpriced boolean[];
-  v_input bigint[];
-  v_output bigint[];
-  v_opened bigint;
+  -- Element by element they are looked at where plpgsql keeps them taken apart.
+  v_run text[] := p_run;
+  v_org text[] := p_org;
   v_fenced integer[];
   v_out integer[] := '{}';
   v_refused jsonb := '[]';
@@ -248,35 +244,26 @@ DECLARE
   v_verdicts jsonb;
   v_some jsonb;
 BEGIN
-  SELECT array_agg(a.run), array_agg(a.org), array_agg(a.epoch), array_agg(a.seq), array_agg(a.n), array_agg(a.status),
-    array_agg(a.error), array_agg(a.parked), array_agg(coalesce(a.turns, 0)), array_agg(coalesce(a.cost, 0)),
-    array_agg(coalesce(a.unpriced, false)), array_agg(coalesce(a.input, 0)), array_agg(coalesce(a.output, 0)), count(a.open)
-  INTO v_run, v_org, v_epoch, v_first, v_n, v_status, v_error, v_parked, v_turns, v_cost, v_unpriced, v_input, v_output, v_opened
-  FROM jsonb_to_recordset(p_appends) AS a (run text, org text, epoch integer, seq integer, n integer, status text, error text,
-    parked text, turns integer, cost numeric, unpriced boolean, input bigint, output bigint, open jsonb);
-
-  IF v_opened > 0 THEN
+  IF p_open IS NOT NULL THEN
     INSERT INTO organizations (id, name)
-    SELECT DISTINCT a.org, a.org FROM jsonb_to_recordset(p_appends) AS a (org text, open jsonb) WHERE a.open IS NOT NULL
-    ORDER BY 1 ON CONFLICT DO NOTHING;
+    SELECT DISTINCT o.org, o.org FROM jsonb_to_recordset(p_open) AS o (org text) ORDER BY 1 ON CONFLICT DO NOTHING;
     INSERT INTO sessions (id, org_id)
-    SELECT DISTINCT a.open ->> 'session', a.org FROM jsonb_to_recordset(p_appends) AS a (org text, open jsonb)
-    WHERE a.open IS NOT NULL ORDER BY 1, 2 ON CONFLICT DO NOTHING;
+    SELECT DISTINCT o.session, o.org FROM jsonb_to_recordset(p_open) AS o (org text, session text) ORDER BY 1, 2 ON CONFLICT DO NOTHING;
     INSERT INTO runs (id, org_id, session_id, agent, definition_hash, model, status, owner, epoch, seq, parent_run)
-    SELECT a.run, a.org, a.open ->> 'session', a.open ->> 'agent', a.open ->> 'definition', a.open ->> 'model', 'running',
-      p_runner, a.epoch, 0, a.open ->> 'parent'
-    FROM jsonb_to_recordset(p_appends) AS a (run text, org text, epoch integer, open jsonb) WHERE a.open IS NOT NULL
+    SELECT o.run, o.org, o.session, o.agent, o.definition, o.model, 'running', p_runner, o.epoch, 0, o.parent
+    FROM jsonb_to_recordset(p_open) AS o (run text, org text, epoch integer, session text, agent text, definition text, model text,
+      parent text)
     ORDER BY 1 ON CONFLICT (id) DO NOTHING;
   END IF;
 
   -- The lock comes first and the comparison after it, so that an owner who lost the run while waiting is refused.
   WITH locked AS MATERIALIZED (
-    SELECT r.id, r.epoch, r.seq FROM runs r WHERE r.id = ANY (v_run) ORDER BY r.id FOR NO KEY UPDATE
+    SELECT r.id, r.epoch, r.seq FROM runs r WHERE r.id = ANY (p_run) ORDER BY r.id FOR NO KEY UPDATE
   )
   SELECT array_agg(x.k - 1) INTO v_fenced
   FROM (
     SELECT a.*, sum(a.n) OVER (PARTITION BY a.run ORDER BY a.k) - a.n AS ahead
-    FROM unnest(v_run, v_epoch, v_first, v_n) WITH ORDINALITY AS a (run, epoch, seq, n, k)
+    FROM unnest(p_run, p_epoch, p_first, p_n) WITH ORDINALITY AS a (run, epoch, seq, n, k)
   ) x
   LEFT JOIN locked l ON l.id = x.run
   WHERE l.id IS NULL OR l.epoch <> x.epoch OR l.seq + x.ahead + 1 <> x.seq;
@@ -300,9 +287,10 @@ BEGIN
   END LOOP;
 
   INSERT INTO run_events (run_id, seq, epoch, org_id, at, tag, payload)
-  SELECT v_run[e.i + 1], e.seq, v_epoch[e.i + 1], v_org[e.i + 1], e.at, e.tag,
+  SELECT v_run[e.i + 1], e.seq, p_epoch[e.i + 1], v_org[e.i + 1], e.at, e.tag,
+    -- What is granted stands at the end of the event, from `maxOutput` on.
     CASE WHEN e.tag = 'TurnStarted' AND v_patch ? e.i::text
-      THEN (e.payload::jsonb || (v_patch -> e.i::text))::text ELSE e.payload END
+      THEN left(e.payload, strpos(e.payload, ',"maxOutput":')) || substr((v_patch -> e.i::text)::text, 2) ELSE e.payload END
   FROM unnest(p_append, p_seq, p_at, p_tag, p_payload) AS e (i, seq, at, tag, payload)
   WHERE e.i <> ALL (v_out);
 
@@ -314,8 +302,8 @@ BEGIN
     ended_at = CASE WHEN x.status IN ('running', 'parked') THEN NULL ELSE now() END
   FROM (
     SELECT DISTINCT ON (a.run) a.run, a.seq + a.n - 1 AS seq, a.status, a.error, a.parked, sum(a.turns) OVER w AS turns,
-      sum(a.cost) OVER w AS cost, bool_or(a.unpriced) OVER w AS unpriced, sum(a.input) OVER w AS input, sum(a.output) OVER w AS output
-    FROM unnest(v_run, v_first, v_n, v_status, v_error, v_parked, v_turns, v_cost, v_unpriced, v_input, v_output)
+      sum(a.cost::numeric) OVER w AS cost, bool_or(a.unpriced) OVER w AS unpriced, sum(a.input) OVER w AS input, sum(a.output) OVER w AS output
+    FROM unnest(p_run, p_first, p_n, p_status, p_error, p_parked, p_turns, p_cost, p_unpriced, p_input, p_output)
       WITH ORDINALITY AS a (run, seq, n, status, error, parked, turns, cost, unpriced, input, output, k)
     WHERE a.k - 1 <> ALL (v_out)
     WINDOW w AS (PARTITION BY a.run)

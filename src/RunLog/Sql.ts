@@ -14,7 +14,7 @@ import {
   AgentName, DefinitionHash, type Logged, ModelRef, OrgId, promptTokens, RunConflict, RunEvent, RunId, RunnerId, SessionId,
   StorageFailed
 } from "../Run.ts"
-import { type Append, type AppendError, type Gate, granted, type Projection, type Row } from "./Append.ts"
+import { type Append, type AppendError, type Gate, granted, type Projection } from "./Append.ts"
 import { outcomesOf } from "./Answer.ts"
 import { LeaseTime } from "./Lease.ts"
 import { type BadBatch, BetweenStore, type Outcome, type RunFilter, type RunRow, Store } from "./Store.ts"
@@ -96,43 +96,54 @@ const outcomes = (gates: ReadonlyArray<Gate>, batch: ReadonlyArray<Append>, json
   return outcomesOf(gates, batch, answer.fenced, [...answer.refused, ...grants])
 }
 
-/** The summary of an append that the table of runs needs. */
-const summary = (append: Append, i: number): Row => {
-  const first = append.steps[0]
-  let ended = false
+/** What the attempts of an append that have ended add up to. */
+const totalsOf = ({ steps }: Append) => {
   let turns = 0
   let cost = Money.zero
   let unpriced = false
   let input = 0
   let output = 0
-  for (const { logged: { event } } of append.steps) {
+  for (const { logged: { event } } of steps) {
     if (event._tag === "TurnCompleted") turns++
     if (event._tag !== "TurnCompleted" && event._tag !== "AttemptFailed" && event._tag !== "ContextCompacted") continue
     const { usage } = event.bill
-    ended = true
     cost = Money.add(cost, event.bill.cost)
     unpriced ||= event.bill.source === "unpriced"
     input += promptTokens(usage)
     output += usage.output
   }
-  const state = (append.steps.at(-1) ?? first).after
-  const started = first.logged.event
-  return {
-    append: i,
-    i,
-    run: append.run,
-    org: state.org,
-    epoch: append.epoch,
-    seq: first.logged.seq,
-    n: append.steps.length,
-    status: state.status,
-    // What is left out is nothing.
-    ...(state.failure === null ? {} : { error: state.failure._tag }),
-    ...(state.status !== "parked" ? {} : { parked: state.parked }),
-    ...(ended ? { turns, cost: Money.format(cost), unpriced, input, output } : {}),
-    ...(started._tag !== "RunStarted" ? {} : {
-      open: { session: started.session, agent: started.agent, definition: started.definition, model: started.model }
-    })
+  return { turns, cost: Money.format(cost), unpriced, input: BigInt(input), output: BigInt(output) }
+}
+
+/** The list, or null where there is nothing in it: the driver cannot tell the type of such a list. */
+const someOf = (list: ReadonlyArray<string | null>) => list.some((one) => one !== null) ? list : null
+
+/** What the table of runs needs for a run that begins. */
+const openOf = ({ epoch, run, steps: [{ logged: { event } }] }: Append) =>
+  event._tag !== "RunStarted" ? [] : [{
+    run,
+    org: event.org,
+    epoch,
+    session: event.session,
+    agent: event.agent,
+    definition: event.definition,
+    model: event.model
+  }]
+
+/**
+ * The event as JSON text. Schemas check what may come from outside; what is made here alone needs no check on each step. Of a
+ * `TurnStarted` what the flush grants comes last, where the flush looks for it.
+ */
+const payloadOf = (event: RunEvent): string => {
+  switch (event._tag) {
+    case "TurnStarted": {
+      const { maxOutput, reserved, scopes, ...rest } = event
+      return JSON.stringify({ ...rest, maxOutput, reserved: Money.format(reserved), scopes })
+    }
+    case "ToolStarted":
+      return JSON.stringify(event)
+    default:
+      return JSON.stringify(encodeEvent(event))
   }
 }
 
@@ -222,7 +233,7 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
           seq.push(logged.seq)
           at.push(logged.at)
           tag.push(logged.event._tag)
-          payload.push(JSON.stringify(encodeEvent(logged.event)))
+          payload.push(payloadOf(logged.event))
         }
       })
       const asks = gates.flatMap(({ ask, name }) => {
@@ -233,11 +244,27 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
         const all = batch.flatMap(rows)
         return all.length === 0 ? [] : [{ name, rows: all }]
       })
+      const states = batch.map((append) => lastOf(append).after)
+      const totals = batch.map(totalsOf)
+      const open = batch.flatMap(openOf)
       const [result] = yield* sql.unsafe<{ readonly answer: unknown }>(
-        "SELECT conductor_flush($1, $2, $3, $4, $5, $6, $7, $8, $9) AS answer",
+        `SELECT conductor_flush($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) AS answer`,
         [
           runner,
-          JSON.stringify(batch.map(summary)),
+          batch.map((append) => append.run),
+          states.map((state) => state.org),
+          batch.map((append) => append.epoch),
+          batch.map((append) => append.steps[0].logged.seq),
+          batch.map((append) => append.steps.length),
+          states.map((state) => state.status),
+          someOf(states.map((state) => state.failure?._tag ?? null)),
+          someOf(states.map((state) => state.status === "parked" ? state.parked : null)),
+          totals.map((total) => total.turns),
+          totals.map((total) => total.cost),
+          totals.map((total) => total.unpriced),
+          totals.map((total) => total.input),
+          totals.map((total) => total.output),
+          open.length === 0 ? null : JSON.stringify(open),
           index,
           seq,
           at.map(BigInt),
