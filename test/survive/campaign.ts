@@ -154,6 +154,8 @@ export const carryOut = async (campaign: Campaign): Promise<Outcome> => {
   try {
     await Effect.runPromise(Effect.provide(setUp, onlooker(at)))
     for (let slot = 0; slot < campaign.workers; slot++) crew.push(launch(beginning(slot)))
+    // Every kill is to find runs that are not finished.
+    for (const worker of crew) await worker.until((report) => report.startsWith("!"), patience)
     for (let number = 0; number < campaign.kills; number++) await kill(number)
     await finish()
     const report = await Effect.runPromise(
