@@ -234,8 +234,11 @@ export const makeClaims = Effect.gen(function*() {
     claimed,
     takeOver,
     attend,
-    /** True while a run that could not be performed is left alone, so that it does not keep this process busy. */
-    isResting: (run: RunId): boolean => (troubles.get(run)?.until ?? 0) > clock.currentTimeMillisUnsafe(),
+    /** The runs that could not be performed and are left alone for now, so that they do not keep this process busy. */
+    resting: (): ReadonlyArray<RunId> => {
+      const now = clock.currentTimeMillisUnsafe()
+      return [...troubles].flatMap(([run, { until }]) => until > now ? [run] : [])
+    },
     drain,
     /** The runs that this process performs. */
     performed: (): ReadonlyArray<RunId> => [...handles.keys()],

@@ -18,7 +18,10 @@ import type { Claims } from "./Claim.ts"
 export const TakesOver = Context.Reference<boolean>("conductor-ai/Runs/TakesOver", { defaultValue: () => true })
 
 /** Runs that are looked for at a time. */
-const orphansAtOnce = 500
+const orphansAtOnce = 200
+
+/** Runs that are attended to at the same time. */
+const attendedAtOnce = 16
 
 /** Does something of which a failure, also a broken log of one run, must not end the upkeep of the others. */
 const quietly = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
@@ -75,11 +78,15 @@ export const keepUp = Effect.fnUntraced(function*(claims: Claims) {
 
   const sweep = Effect.gen(function*() {
     const addressed = [...(yield* inbox.addressed), ...(yield* approval.overdue)]
-    const orphans = takesOver || told.size > 0 ? yield* store.orphans(claims.agents, claims.performed(), orphansAtOnce) : []
-    const needy = [...addressed, ...orphans].filter((run) => !claims.isResting(run))
+    const before = claims.performed()
+    const resting = claims.resting()
+    const orphans = takesOver || told.size > 0 ? yield* store.orphans(claims.agents, [...before, ...resting], orphansAtOnce) : []
+    const needy = [...addressed, ...orphans].filter((run) => !resting.includes(run))
     const ours = takesOver ? needy : needy.filter((run) => told.has(run) || claims.stopped(run) !== undefined)
-    yield* Effect.forEach(new Set(ours), (run) => quietly(attend(run)), { concurrency: 16, discard: true })
-  })
+    yield* Effect.forEach(new Set(ours), (run) => quietly(attend(run)), { concurrency: attendedAtOnce, discard: true })
+    // After a crash there may be many more: they are looked for at once, as long as some of them can be had.
+    return orphans.length === orphansAtOnce && claims.performed().length > before.length
+  }).pipe(Effect.repeat({ while: (isFull) => isFull }))
   yield* quietly(sweep).pipe(Effect.repeat(Schedule.spaced("1 second")), Effect.forkScoped)
 
   // The last owner may still have a lease, so the run is looked at again until it is over.
