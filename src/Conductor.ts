@@ -15,10 +15,10 @@ import * as Inbox from "./Inbox.ts"
 import * as Model from "./Model.ts"
 import type * as Money from "./Money.ts"
 import { type Commands, type Decision, makeCommands, type Resolution, type SendOptions } from "./Conductor/Commands.ts"
-import { makeStart, type RunOptions } from "./Conductor/Start.ts"
+import { makeStart, type RunOptions, type StartOptions } from "./Conductor/Start.ts"
 import { type Agents, gates, projections, registry } from "./Conductor/Wiring.ts"
 import {
-  answerOf, Cancelled, type Logged, type RunError, type RunId, type RunNotFound, type RunState, type SessionId, type StorageFailed, type Usage,
+  answerOf, Cancelled, type Logged, type RunError, RunId, type RunNotFound, type RunState, type SessionId, type StorageFailed, type Usage,
   waitingOf
 } from "./Run.ts"
 import * as RunLog from "./RunLog.ts"
@@ -79,9 +79,11 @@ const models = Model.Models.layer.pipe(
 
 /** The runtime: starts, watches, cancels and answers for runs of the registered agents. */
 export class Conductor extends Context.Service<Conductor, {
-  readonly start: (agent: Agent.Any | string, input: unknown, options?: RunOptions) => Effect.Effect<RunId, StartError>
+  readonly start: (agent: Agent.Any | string, input: unknown, options?: StartOptions) => Effect.Effect<RunId, StartError>
   readonly result: (run: RunId) => Effect.Effect<RunResult<unknown>, RunError>
-  readonly watch: (run: RunId, after?: number) => Stream.Stream<Watched, RunNotFound | StorageFailed>
+  readonly watch: RunLog.Watch
+  /** An id for a run that is to be watched from before it starts. */
+  readonly newRun: Effect.Effect<RunId>
   readonly send: Commands["send"]
   readonly cancel: Commands["cancel"]
   readonly approvals: Commands["approvals"]
@@ -101,6 +103,7 @@ export class Conductor extends Context.Service<Conductor, {
     const runs = yield* Runs
     const log = yield* RunLog.RunLog
     const commands = yield* makeCommands
+    const random = yield* SecureRandom.SecureRandom
     const registered = yield* Registry
 
     const start = yield* makeStart(commands.send)
@@ -135,6 +138,7 @@ export class Conductor extends Context.Service<Conductor, {
       start,
       result,
       watch: log.watch,
+      newRun: Effect.map(random.uuidV7(), (id) => RunId.make(id)),
       ...commands,
       retry: runs.retry,
       attend: runs.attend,
@@ -219,7 +223,12 @@ export class Conductor extends Context.Service<Conductor, {
   ): Stream.Stream<Watched, StartError | RunNotFound | StorageFailed, Conductor> {
     return Stream.unwrap(Effect.gen(function*() {
       const conductor = yield* Conductor
-      return conductor.watch(yield* conductor.start(agent, input, options))
+      // A run that is there already may hear the input, so that its id is not known before.
+      if (options?.whenBusy !== undefined && options.whenBusy !== "reject") {
+        return conductor.watch(yield* conductor.start(agent, input, options))
+      }
+      const run = yield* conductor.newRun
+      return conductor.watch(run, 0, conductor.start(agent, input, { ...options, run }))
     }))
   }
 

@@ -7,7 +7,7 @@ import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
 import { isOver, type Logged, type RunId, RunNotFound, type RunState, fold, type StorageFailed } from "./Run.ts"
 import type { Append, AppendError, Gate, Projection } from "./RunLog/Append.ts"
-import { type Live, makeHub, type News } from "./RunLog/Hub.ts"
+import { type Delta, type Flight, type Live, makeHub, type News } from "./RunLog/Hub.ts"
 import { layerMemory } from "./RunLog/Memory.ts"
 import { layerSql } from "./RunLog/Sql.ts"
 import { type RunFilter, type RunRow, Store } from "./RunLog/Store.ts"
@@ -16,7 +16,7 @@ import type { Transaction } from "./RunLog/Transaction.ts"
 import { makeWriter, type Pending } from "./RunLog/Writer.ts"
 
 export * from "./RunLog/Append.ts"
-export type { Live } from "./RunLog/Hub.ts"
+export type { Delta, Flight, Live } from "./RunLog/Hub.ts"
 export { LeaseRenewal, LeaseTime } from "./RunLog/Lease.ts"
 export { FlushPatience } from "./RunLog/Sql.ts"
 export { BetweenStore, type RunFilter, type RunRow, Store } from "./RunLog/Store.ts"
@@ -33,6 +33,13 @@ const isEnd = (logged: Logged): boolean =>
 /** How often a watcher looks for events that another process has written. */
 const pollInterval = "1 second"
 
+/** Follows a run; see {@link RunLog}. */
+export type Watch = <E = never>(
+  run: RunId,
+  after?: number,
+  first?: Effect.Effect<unknown, E>
+) => Stream.Stream<Logged | Live, E | StorageFailed | RunNotFound>
+
 /** The logs of all runs: appended to in groups, read, and followed. */
 export class RunLog extends Context.Service<RunLog, {
   /** Puts events on their way without waiting; appends of one run keep their order. */
@@ -47,9 +54,12 @@ export class RunLog extends Context.Service<RunLog, {
   readonly state: (run: RunId) => Effect.Effect<RunState, RunNotFound | StorageFailed>
   /**
    * The events of a run after a sequence number as they come, each once and in order, until the run is over; between
-   * them, where the run is performed in this process, what is live.
+   * them, where the run is performed in this process, what is live, from the beginning of the answer under way. `first` is
+   * done once somebody listens, so that nothing live of what it begins is missed.
    */
-  readonly watch: (run: RunId, after?: number) => Stream.Stream<Logged | Live, StorageFailed | RunNotFound>
+  readonly watch: Watch
+  /** Says where watchers can ask for the answer under way, or that there is none any more. */
+  readonly fly: (run: RunId, flight: Flight | undefined) => void
   /** Tells watchers in this process what is not kept. */
   readonly announce: (run: RunId, live: Live) => void
   /** True while somebody in this process watches the run. */
@@ -85,19 +95,32 @@ export class RunLog extends Context.Service<RunLog, {
      * Listens before it reads, so that nothing falls between. A reader that is slower than the run loses what the
      * queue cannot hold, and reads the events among it from the store instead.
      */
-    const watch = (run: RunId, after = 0): Stream.Stream<Logged | Live, StorageFailed | RunNotFound> =>
+    const watch = <E = never>(
+      run: RunId,
+      after = 0,
+      first?: Effect.Effect<unknown, E>
+    ): Stream.Stream<Logged | Live, E | StorageFailed | RunNotFound> =>
       Stream.unwrap(Effect.gen(function*() {
         const queue = yield* Queue.sliding<News>(1024)
+        let flight: ReadonlyArray<Delta> = []
         yield* Effect.acquireRelease(
-          Effect.sync(() => hub.listen(run, (news) => void Queue.offerUnsafe(queue, news))),
+          Effect.sync(() => {
+            flight = hub.flight(run)
+            return hub.listen(run, (news) => void Queue.offerUnsafe(queue, news))
+          }),
           (stop) => Effect.sync(stop)
         )
+        if (first !== undefined) yield* first
         yield* find(run)
         let cursor = after
         let ended = false
+        let answered = 0
+        /** True for a piece of an answer that the events have already brought whole. */
+        const isLate = (live: Live) => live._tag !== "Progress" && live.turn <= answered
         const advance = (events: ReadonlyArray<Logged>) => {
           const fresh = events.filter((logged) => logged.seq > cursor)
           const last = fresh.at(-1)
+          for (const { event } of fresh) if (event._tag === "TurnCompleted") answered = event.turn
           if (last !== undefined) {
             cursor = last.seq
             ended = isEnd(last)
@@ -117,7 +140,7 @@ export class RunLog extends Context.Service<RunLog, {
             const heard: Array<Logged | Live> = []
             for (const item of news) {
               if (item._tag !== "Events") {
-                heard.push(item)
+                if (!isLate(item)) heard.push(item)
               } else if ((item.events[0]?.seq ?? 0) > cursor + 1) {
                 heard.push(...(yield* catchUp))
               } else {
@@ -126,9 +149,14 @@ export class RunLog extends Context.Service<RunLog, {
             }
             return heard
           })
-        return Stream.paginate(true, Effect.fnUntraced(function*(backlog: boolean) {
+        // Of a run that began while somebody listened everything has been heard.
+        return Stream.paginate(first === undefined, Effect.fnUntraced(function*(backlog: boolean) {
           const news = backlog ? Option.none() : yield* Effect.timeoutOption(Queue.takeAll(queue), pollInterval)
-          const heard: ReadonlyArray<Logged | Live> = Option.isNone(news) ? yield* catchUp : yield* hear(news.value)
+          const heard: ReadonlyArray<Logged | Live> = Option.isSome(news)
+            ? yield* hear(news.value)
+            : backlog
+            ? [...(yield* catchUp), ...flight.filter((delta) => !isLate(delta))]
+            : yield* catchUp
           return [heard, ended ? Option.none() : Option.some(false)] as const
         }))
       }))
@@ -149,6 +177,7 @@ export class RunLog extends Context.Service<RunLog, {
       watch,
       announce: hub.publish,
       isWatched: hub.isHeard,
+      fly: hub.fly,
       find,
       list: Effect.fn("RunLog.list")((filter) => store.list(filter))
     })

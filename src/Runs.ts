@@ -30,6 +30,8 @@ const maxSession = 200
 
 /** What a run is started with. */
 export interface Start {
+  /** The id of the run, a UUIDv7; made here by default. */
+  readonly run?: RunId
   readonly agent: string
   /** The decoded input. */
   readonly input: unknown
@@ -88,7 +90,7 @@ export class Runs extends Context.Service<Runs, {
       const registered = yield* claims.find(options.agent)
       const { agent, definition } = registered
       const { input, prompt } = yield* encodeInput(agent, options.input)
-      const run = RunId.make(yield* random.uuidV7())
+      const run = options.run ?? RunId.make(yield* random.uuidV7())
       const session = SessionId.make(yield* sessionOf(agent, options.session ?? (yield* random.uuidV7())))
       const before = options.session === undefined ? Option.none() : yield* store.latest(options.org, session)
       const after = Option.isSome(before) ? { run: before.value.run, seq: before.value.seq } : null

@@ -289,6 +289,20 @@ for (const { layer: runtime, name } of runtimes(agents, provider)) {
         const reports = yield* Stream.runCollect(Conductor.stream(agent, "call reports"))
         assert.deepInclude(reports.flatMap((item) => "event" in item || item._tag !== "Progress" ? [] : [item.message]), "half of 1")
       }))
+
+    it.effect("shows who comes later the answer under way from its beginning", () =>
+      Effect.gen(function*() {
+        const run = yield* Conductor.start(agent, "slow")
+        yield* Effect.sleep("120 millis")
+        const seen = yield* Stream.runCollect(Conductor.watch(run))
+        const said = seen.map((item) => "event" in item || item._tag !== "Delta" ? "" : item.text).join("")
+        assert.strictEqual(said, "a long answer")
+        const [first] = seen.flatMap((item) => "event" in item || item._tag !== "Delta" ? [] : [item])
+        assert.isAbove(first?.text.length ?? 0, 3)
+        // Who comes when it is over is not shown pieces of what the events tell whole.
+        const after = yield* Stream.runCollect(Conductor.watch(run))
+        assert.isTrue(after.every((item) => "event" in item))
+      }))
   })
 }
 

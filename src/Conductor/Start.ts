@@ -23,6 +23,12 @@ export interface RunOptions {
   readonly sourceProject?: string
 }
 
+/** How a run is started within the runtime. */
+export interface StartOptions extends RunOptions {
+  /** The id of the run; made by the runtime by default. */
+  readonly run?: RunId
+}
+
 /** How often the unfinished run of a session may end just before it is sent something. */
 const patience = 5
 
@@ -34,7 +40,7 @@ export const makeStart = Effect.fnUntraced(function*(send: Commands["send"]) {
   return Effect.fn("Conductor.start")(function*(
     agent: Agent.Any | string,
     input: unknown,
-    options?: RunOptions
+    options?: StartOptions
   ): Effect.fn.Return<RunId, StartError> {
     const { whenBusy = "reject", ...more } = options ?? {}
     const name = typeof agent === "string" ? agent : agent.name

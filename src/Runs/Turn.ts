@@ -192,6 +192,10 @@ export const callModel = Effect.fnUntraced(function*(
   }], { reserve: reserveOf(resolved, request, input) }), () => Effect.sync(() => journal.broken = undefined))
   attempt.sent = true
   const granted = journal.state().attempt?.maxOutput ?? request.maxOutput
+  /** What was said so far, by kind: the pieces' order among the kinds is not kept. */
+  const said = { reasoning: "", text: "" }
+  log.fly(journal.run, () =>
+    (["reasoning", "text"] as const).flatMap((kind) => said[kind] === "" ? [] : [{ _tag: "Delta", turn, kind, text: said[kind] }]))
   const take = (parts: ReadonlyArray<Response.StreamPartEncoded>) => {
     const watched = log.isWatched(journal.run)
     attempt.lastAt = clock.currentTimeMillisUnsafe()
@@ -199,13 +203,10 @@ export const callModel = Effect.fnUntraced(function*(
       attempt.firstAt ??= attempt.lastAt
       attempt.bytes += bytesOf(part)
       collector.add(part)
-      if (watched && (part.type === "text-delta" || part.type === "reasoning-delta")) {
-        log.announce(journal.run, {
-          _tag: "Delta",
-          turn,
-          kind: part.type === "text-delta" ? "text" : "reasoning",
-          text: part.delta
-        })
+      if (part.type === "text-delta" || part.type === "reasoning-delta") {
+        const kind = part.type === "text-delta" ? "text" : "reasoning"
+        said[kind] += part.delta
+        if (watched) log.announce(journal.run, { _tag: "Delta", turn, kind, text: part.delta })
       }
     }
   }
@@ -246,6 +247,7 @@ export const callModel = Effect.fnUntraced(function*(
         return failed(journal, failure)
       }
     }),
+    Effect.ensuring(Effect.sync(() => log.fly(journal.run, undefined))),
     Effect.withSpan(`chat ${resolved.id}`, {
       kind: "client",
       attributes: { "gen_ai.operation.name": "chat", "gen_ai.request.model": resolved.id, "conductor.run": journal.run }
