@@ -151,12 +151,11 @@ export class RunLog extends Context.Service<RunLog, {
           })
         // Of a run that began while somebody listened everything has been heard.
         return Stream.paginate(first === undefined, Effect.fnUntraced(function*(backlog: boolean) {
-          const news = backlog ? Option.none() : yield* Effect.timeoutOption(Queue.takeAll(queue), pollInterval)
-          const heard: ReadonlyArray<Logged | Live> = Option.isSome(news)
-            ? yield* hear(news.value)
-            : backlog
-            ? [...(yield* catchUp), ...flight.filter((delta) => !isLate(delta))]
-            : yield* catchUp
+          if (backlog) return [[...(yield* catchUp), ...flight.filter((delta) => !isLate(delta))], ended ? Option.none() : Option.some(false)] as const
+          const news = yield* Effect.timeoutOption(Queue.takeAll(queue), pollInterval)
+          // What came in the last moment is heard before the store is asked, which may know more already.
+          const late = Option.isSome(news) ? news.value : yield* Queue.clear(queue)
+          const heard: ReadonlyArray<Logged | Live> = late.length > 0 ? yield* hear(late) : yield* catchUp
           return [heard, ended ? Option.none() : Option.some(false)] as const
         }))
       }))

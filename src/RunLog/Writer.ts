@@ -2,7 +2,7 @@ import * as Arr from "effect/Array"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
-import { isOver, type RunId, StorageFailed } from "../Run.ts"
+import { type RunId, StorageFailed } from "../Run.ts"
 import type { Append, AppendError, Step } from "./Append.ts"
 import type { Hub } from "./Hub.ts"
 import type { BadBatch, Outcome, Store } from "./Store.ts"
@@ -27,9 +27,9 @@ const batchSize = 500
 /** So many appends have to wait before a second flush begins beside the first: fewer cost more than they gain. */
 const secondLane = 50
 
-/** An append that nothing can refuse for what it is: one without a reservation that neither begins nor ends its run. */
+/** An append that nothing can refuse for what it is: one without a reservation that neither begins, ends nor parks its run. */
 const isPlain = ({ reserve, steps: [first, ...rest] }: Append): boolean =>
-  reserve === undefined && first.before !== undefined && !isOver((rest.at(-1) ?? first).after.status)
+  reserve === undefined && first.before !== undefined && (rest.at(-1) ?? first).after.status === "running"
 
 const merge = (a: Append, b: Append): Append => {
   const steps: [Step, ...Array<Step>] = [a.steps[0], ...a.steps.slice(1), ...b.steps]

@@ -1,5 +1,4 @@
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { Inbox } from "../Inbox.ts"
@@ -125,15 +124,16 @@ const park = Effect.fnUntraced(function*(journal: Journal) {
   yield* finish(journal, { _tag: "RunParked", v: 1, reason: next._tag === "Park" ? next.reason : "shutdown" })
 })
 
-/**
- * Performs a run until it has ended or is parked. A command to cancel, a message that interrupts, the end of the process and
- * the time limit interrupt whatever it is doing; what was under way is then settled.
- */
-export const performRun = Effect.fnUntraced(function*(journal: Journal): Effect.fn.Return<void, AppendError, Needs> {
-  const clock = yield* Clock.Clock
+/** Performs a run until it has ended or is parked; `took` is told each journal that goes on with it. */
+const performed = Effect.fnUntraced(function*(
+  journal: Journal,
+  took: (journal: Journal) => Journal
+): Effect.fn.Return<void, AppendError, Needs> {
+  const { clock } = journal
   for (let current = journal;;) {
     const { limits, since } = current.state()
     const body = yield* Effect.forkChild(steps(current))
+    const stopped = (reason: string) => Effect.map(stop(current, body, reason), took)
     const first = yield* Effect.raceFirst(
       Effect.as(Fiber.join(body), "done" as const),
       Effect.timeoutOrElse(current.halted, {
@@ -145,19 +145,28 @@ export const performRun = Effect.fnUntraced(function*(journal: Journal): Effect.
       case "done":
         return
       case "cancelled":
-        return yield* steps(yield* stop(current, body, "Cancelled"))
+        return yield* steps(yield* stopped("Cancelled"))
       case "time":
-        return yield* timeOut(yield* stop(current, body, "TimedOut"))
+        return yield* timeOut(yield* stopped("TimedOut"))
       case "shutdown":
-        return yield* park(yield* stop(current, body, "Shutdown"))
+        return yield* park(yield* stopped("Shutdown"))
       case "interrupted":
-        current = yield* stop(current, body, "Interrupted")
+        current = yield* stopped("Interrupted")
         yield* cancelTools(current, openCalls(current), "A message interrupted this call.")
     }
   }
-}, (effect, journal) =>
-  Effect.catchCause(effect, (cause) => {
-    if (Cause.hasInterrupts(cause) || !Cause.hasDies(cause)) return Effect.failCause(cause)
-    const problem = Cause.pretty(cause).split("\n")[0] ?? "a defect"
-    return failRun(journal, new InternalError({ problem }))
-  }))
+})
+
+/**
+ * Performs a run until it has ended or is parked. A command to cancel, a message that interrupts, the end of the process and
+ * the time limit interrupt whatever it is doing; what was under way is then settled. A defect fails the run.
+ */
+export const performRun = (journal: Journal): Effect.Effect<void, AppendError, Needs> =>
+  Effect.suspend(() => {
+    let current = journal
+    return Effect.catchCause(performed(journal, (next) => current = next), (cause) => {
+      if (Cause.hasInterrupts(cause) || !Cause.hasDies(cause)) return Effect.failCause(cause)
+      const problem = Cause.pretty(cause).split("\n")[0] ?? "a defect"
+      return failRun(current, new InternalError({ problem }))
+    })
+  })
