@@ -4,9 +4,11 @@
 -- Why a parked run waits; null unless it is parked.
 ALTER TABLE runs ADD COLUMN IF NOT EXISTS parked_reason text;
 
--- The trail is read by organisation, by run, by session and by target, and by number within an organisation; its failures by time. What
--- else is asked of it is asked of one organisation's rows. Every index is written for every row.
+-- Every index is written for every row. The trail is read by number within an organisation, by run, by session and by target, and its
+-- failures by time; a tool is looked for among those. Rows are added in the order of time, so that a stretch of it is found by blocks.
 DROP INDEX IF EXISTS audit_logs_tool_name;
+DROP INDEX IF EXISTS audit_logs_timestamp;
+CREATE INDEX IF NOT EXISTS audit_logs_time ON audit_logs USING brin ("timestamp");
 
 -- An execution is written beside its audit row, whose id was made in the same statement: a foreign key would check row by row what is
 -- known. Audit rows stay, but where an owner takes them away all the same, their executions go too.
@@ -62,7 +64,8 @@ BEGIN
   -- Each budget is looked for by its key, in order: a join of both sides may read the budgets of all runs there ever were.
   WITH wanted AS MATERIALIZED (
     SELECT DISTINCT a.org, s.scope
-    FROM jsonb_to_recordset(p_asks) AS a (org text, scopes jsonb), jsonb_array_elements_text(a.scopes) AS s (scope)
+    FROM (SELECT DISTINCT a.org, a.scopes FROM jsonb_to_recordset(p_asks) AS a (org text, scopes jsonb)) AS a,
+      jsonb_array_elements_text(a.scopes) AS s (scope)
     ORDER BY 1, 2
   ), locked AS MATERIALIZED (
     SELECT b.*, row_number() OVER () AS k

@@ -78,7 +78,8 @@ export const judge: Gate["judge"] = (appends, isOut, tables) => {
     if (ask?.limit !== undefined) budgets.open(ask.state.org, `run:${ask.state.run}`, ask.limit)
   }
   const verdicts: Array<Verdict> = []
-  for (const [index, ask] of asks.entries()) {
+  for (let index = 0; index < asks.length; index++) {
+    const ask = asks[index]
     const all = ask === undefined ? undefined : budgets.of(ask.state.org)
     if (ask === undefined || all === undefined) continue
     const accounts: Array<Account> = []

@@ -141,6 +141,7 @@ const payloadOf = (event: RunEvent): string => {
       return JSON.stringify({ ...rest, maxOutput, reserved: Money.format(reserved), scopes })
     }
     case "ToolStarted":
+    case "ToolCompleted":
       return JSON.stringify(event)
     default:
       return JSON.stringify(encodeEvent(event))
