@@ -12,8 +12,8 @@ const farewell = Effect.fnUntraced(function*(run: RunId) {
     ? `Run ${run} is ${left.status}: see it with conductor show ${run}.`
     : `Run ${run} could not be parked in time: go on with it with conductor retry ${run}, a quarter of a minute from now.`
 }, (effect, run) =>
-  Effect.catch(effect, () =>
-    Effect.succeed(`Run ${run} is left as it is, because the database does not answer: go on with it with conductor retry ${run}, when it does.`)))
+  Effect.orElseSucceed(effect, () =>
+    `Run ${run} is left as it is, because the database does not answer: go on with it with conductor retry ${run}, when it does.`))
 
 /** Parks what this program performs when it is interrupted, and says of each run how to go on with it. */
 export const leaving = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | Conductor | Output> =>

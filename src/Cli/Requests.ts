@@ -24,10 +24,16 @@ const parametersOf = Effect.fnUntraced(function*(request: Pending) {
   return rows.find((row) => row.event === "ApprovalRequested" && row.call !== null && request.call.startsWith(row.call))?.input ?? null
 })
 
-/** One parameter on a line of its own, which no value can break out of. */
+/** Characters that a reader does not see, or that change how others are seen. */
+const unseen = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
+
+const escaped = (text: string): string =>
+  text.replace(unseen, (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`)
+
+/** One parameter on a line of its own, which no value can break out of, with everything in it to be seen. */
 const valueOf = (value: unknown): string => {
-  const text = typeof value === "string" && !/\p{Cc}/u.test(value) ? value : JSON.stringify(value)
-  return plain(text.length <= maxValue ? text : `${text.slice(0, maxValue).toWellFormed()} … (${count(text.length)} characters; --json has more)`)
+  const text = typeof value === "string" && value.search(unseen) < 0 ? value : JSON.stringify(value)
+  return escaped(text.length <= maxValue ? text : `${text.slice(0, maxValue).toWellFormed()} … (${count(text.length)} characters; --json has more)`)
 }
 
 const linesOf = (parameters: unknown): ReadonlyArray<string> => {

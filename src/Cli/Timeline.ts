@@ -54,7 +54,7 @@ export const timeline = (events: ReadonlyArray<Logged>, state: RunState, paint: 
         entry(logged, toolLine(event, calls.of(event.call)?.arguments ?? "", paint))
         return event.outcome === "success" ? more(shorten(event.result, 200), paint.dim) : undefined
       case "MessageReceived":
-        entry(logged, paint.bold(`message of ${plain(event.by)}`))
+        entry(logged, `${paint.bold(`message of ${plain(event.by)}`)}${event.mode === undefined ? "" : ` (${event.mode})`}`)
         return more(shorten(event.text, 1_000))
       case "CancelRequested":
         return entry(logged, `cancel asked for by ${plain(event.by)}${event.reason === null ? "" : `: ${plain(event.reason)}`}`)

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted, Schema, Stream } from "effect"
 import { Agents } from "../../src/Cli/Agents.ts"
-import { Agent, Conductor, Model, Plugin, Tool } from "../../src/index.ts"
+import { Agent, AuditLog, Conductor, CurrentOrg, Model, Plugin, Run, Tool } from "../../src/index.ts"
 import { calls, conductor, type Options, says } from "../support/cli.ts"
 import { refunds, withClerk } from "../support/clerk.ts"
 import { scripted } from "../support/conductors.ts"
@@ -85,6 +85,25 @@ describe("conductor approvals, approve and deny", () => {
       assert.match((yield* cli(["show", run])).out, /✗ refund denied by local: too much/)
     }))
 
+  it.live("shows parameters so that they cannot pass for anything else, and says where they were erased", () =>
+    Effect.gen(function*() {
+      const { cli, other, url } = yield* world(orders("A\n  agent nobody\u202E", { account: "x", api_key: "y" }), calls("Again.", ["refund", { order: "z".repeat(3_000), dollars: 101 }]))
+      const run = runOf((yield* cli(["run", "Pay back", "--agent", "clerk"])).out)
+      assert.include((yield* cli(["approvals"])).out, `\n  order: "A\\n  agent nobody\\u{202e}"\n`)
+      assert.match((yield* other(["approvals"])).out, /\n {2}account: \[REDACTED\]\n/)
+      const long = runOf((yield* cli(["run", "Pay back", "--agent", "clerk"])).out)
+      assert.match((yield* cli(["approvals"])).out, /\n {2}order: z{2000} … \(3,000 characters; --json has more\)\n/)
+      const erase = Effect.gen(function*() {
+        const audit = yield* AuditLog
+        for (const one of [run, long]) yield* audit.erase({ org: yield* CurrentOrg, where: { run: Run.RunId.make(one) }, by: "me" })
+      })
+      yield* Effect.provide(erase, Conductor.layerPostgres({ agents: [], models: scripted(Model.Scripted.make([])), url }))
+      assert.match((yield* cli(["approvals"])).out, /^refund .*\n {2}\(what it was asked for was erased\)\n/)
+      assert.strictEqual((yield* cli(["approvals", "--json"])).lines[0]?.["parameters"], null)
+      const foreign = yield* cli(["deny", `${run}.1.1`]).pipe(Effect.provideService(CurrentOrg, Run.OrgId.make("acme")))
+      assert.deepStrictEqual([foreign.code, foreign.err], [1, `The request for approval "${run}.1.1" is not one of the organisation "acme".\n`])
+    }))
+
   it.live("needs the key of the model that goes on, before anything is decided", () =>
     Effect.gen(function*() {
       const { cli } = yield* world(orders("C-1"), says("Done."))
@@ -99,7 +118,28 @@ describe("conductor approvals, approve and deny", () => {
       assert.match(late.err, /was decided already \(withdrawn\)/)
     }))
 
-  it.live("leaves the runs of other programs' agents to them, on the embedded database too", () =>
+  it.live("leaves the runs of other programs' agents to them", () =>
+    Effect.gen(function*() {
+      const { other, url } = yield* world(orders("E-1"))
+      const post = Tool.make("post", { description: "Posts.", success: Schema.Void, effect: "unsafe", approval: true })
+      const agent = Agent.make("postman", {
+        instructions: "Post.",
+        model: "scripted:test",
+        plugins: [Plugin.make("post", { tools: [post], handlers: { post: () => Effect.void } })]
+      })
+      const models = scripted(Model.Scripted.make([{ toolCalls: [{ name: "post", params: {} }] }, "Posted."]))
+      const run = yield* Effect.tap(Conductor.start(agent, "Post"), (run) => Effect.flip(Conductor.result(run))).pipe(
+        Effect.provide(Conductor.layerPostgres({ agents: [agent], models, url }))
+      )
+      assert.match((yield* other(["approvals"])).out, /^post .*\n {2}\(no parameters\)\n/)
+      const message = yield* other(["send", run, "Hurry", "--json"])
+      assert.deepStrictEqual([message.code, message.out], [0, ""])
+      assert.strictEqual(message.err, `The message is kept; run ${run} goes on in the process that has the agent "postman", as soon as there is one.\n`)
+      const denied = yield* other(["deny", `${run}.1.1`, "--comment", "not today"])
+      assert.deepStrictEqual([denied.code, denied.out], [0, `The call is denied; run ${run} goes on in the process that has the agent "postman", as soon as there is one.\n`])
+    }))
+
+  it.live("leaves them to them on the embedded database too, where they go on", () =>
     Effect.gen(function*() {
       const dir = yield* freshDirectory
       let paid = 0
@@ -120,15 +160,11 @@ describe("conductor approvals, approve and deny", () => {
         return run
       }).pipe(Effect.provide(runtime))
       const place = ["--data-dir", dir]
-      assert.match((yield* conductor(["approvals", ...place])).out, /^pay .*\n {2}\(no parameters\)\n/)
       const said = `The call is approved; run ${run} goes on in the process that has the agent "cashier", as soon as there is one.\n`
       const approved = yield* conductor(["approve", `${run}.1.1`, ...place])
       assert.deepStrictEqual([approved.code, approved.out, approved.err, paid], [0, said, "", 0])
       const again = yield* conductor(["deny", `${run}.1.1`, "--json", ...place])
       assert.match(again.err, /was decided already \(accepted\)/)
-      const message = yield* conductor(["send", run, "Hurry", "--json", ...place])
-      assert.deepStrictEqual([message.code, message.out], [0, ""])
-      assert.match(message.err, /^The message is kept; run .* goes on in the process that has the agent "cashier", as soon as there is one\.\n$/)
       const { text } = yield* Effect.gen(function*() {
         yield* Stream.runDrain(Conductor.watch(run))
         return yield* Conductor.result(run)

@@ -35,6 +35,21 @@ const bad: ReadonlyArray<readonly [args: ReadonlyArray<string>, code: number, se
   [["runs", "--limit", "0"], 2, /^Invalid value for flag --limit: "0"\. Expected a number from 1 to 10000\./],
   [["runs", "--status", "odd"], 2, /^Invalid value for flag --status/],
   [["audit", "verify", "--expect", "1:zz"], 2, /^Invalid value for flag --expect/],
+  [["approvals", "--limit", "none"], 2, /^Invalid value for flag --limit/],
+  [["approve"], 2, /^Missing required argument: id/],
+  [["approve", "x", "--params", "{dollars: 5}"], 2, /^--params is not JSON \(.*\): write it as '\{"name": "value"\}'\.$/],
+  [["approve", "x", "--comment", " "], 2, /^Invalid value for flag --comment: " "\. Expected some text\. See/],
+  [["deny", "x", "--params", "{}"], 2, /^Unrecognized flag: --params in command conductor deny/],
+  [["resolve", id], 2, /^Missing required argument: call/],
+  [["resolve", id, "c1"], 2, /^Say what became of the call with exactly one of --happened, --did-not-happen and --run-again\.$/],
+  [["resolve", id, "c1", "--happened", "--run-again"], 2, /^Say what became of the call with exactly one/],
+  [["resolve", id, "c1", "--no-happened"], 2, /^Unrecognized flag: --no-happened/],
+  [["resolve", id, "c1", "--run-again", "--result", "It went well."], 2, /^--run-again lets the tool say what it gives: leave --result out\.$/],
+  [["resolve", id, "c1", "--happened", "--result", ""], 2, /^Missing value for flag --result\. Expected some text/],
+  [["send", id], 2, /^Missing required argument: text/],
+  [["send", id, " "], 2, /^The message is empty: say what the agent is to be told\.$/],
+  [["send", id, "-"], 2, /^The message is empty/],
+  [["send", id, "Hurry", "--queue", "--interrupt"], 2, /^--queue, --interrupt and --reject exclude each other/],
   [["rnu"], 2, /^Unknown subcommand "rnu" for "conductor"\. Did you mean run/],
   [["show"], 2, /^Missing required argument: run/]
 ]
@@ -52,12 +67,16 @@ describe("bad input", () => {
       }))
   }
 
-  it.live("a run that is not there", () =>
+  it.live("a run or a request that is not there", () =>
     Effect.gen(function*() {
       const place = ["--data-dir", scratchPath("bad")]
-      for (const args of [["show", "abc"], ["show", id], ["cancel", id], ["retry", id]]) {
+      for (const args of [["show", "abc"], ["show", id], ["cancel", id], ["retry", id], ["resolve", id, "c1", "--happened"], ["send", id, "Hurry"]]) {
         const { code, err, out } = yield* conductor([...args, ...place])
         assert.deepStrictEqual([code, err, out], [1, `There is no run "${args[1]}".\n`, ""])
+      }
+      for (const verb of ["approve", "deny"]) {
+        const { code, err, out } = yield* conductor([verb, "abc", ...place])
+        assert.deepStrictEqual([code, err, out], [1, `There is no request for approval "abc": see "conductor approvals".\n`, ""])
       }
     }), 60_000)
 

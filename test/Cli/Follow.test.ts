@@ -46,6 +46,7 @@ describe("follow", () => {
       const error = yield* Fiber.join(fiber)
       assert.strictEqual(error._tag, "RunWaiting")
       assert.include(error.message, "is parked (approval)")
+      assert.deepInclude(error, { run, reason: "approval", approvals: [], unknown: [] })
       assert.include(yield* out, "‖ parked")
     }))
 

@@ -10,8 +10,8 @@ describe("Format", () => {
   })
 
   it("writes durations, counts, times and costs for people", () => {
-    assert.deepStrictEqual([0.4, 12, 999, 1_000, 59_900, 59_960, 125_000].map(duration), [
-      "0 ms", "12 ms", "999 ms", "1.0 s", "59.9 s", "1 min 0 s", "2 min 5 s"
+    assert.deepStrictEqual([0.4, 12, 999, 1_000, 59_900, 59_960, 125_000, 3_599_400, 3_599_600, 86_340_000, 7 * 86_400_000 - 3_600_000].map(duration), [
+      "0 ms", "12 ms", "999 ms", "1.0 s", "59.9 s", "1 min 0 s", "2 min 5 s", "59 min 59 s", "1 h 0 min", "23 h 59 min", "6 d 23 h"
     ])
     assert.deepStrictEqual([counted(1, "turn"), counted(0, "turn"), counted(1_234, "row")], ["1 turn", "0 turns", "1,234 rows"])
     assert.strictEqual(time(0), "1970-01-01 00:00:00")

@@ -3,7 +3,7 @@ import { PgClient } from "@effect/sql-pg"
 import { Effect, Redacted } from "effect"
 import * as Reactivity from "effect/reactivity/Reactivity"
 import * as fs from "node:fs"
-import { hangs, launched, type Line, queries, says } from "../support/cli.ts"
+import { calls, hangs, launched, type Line, queries, says } from "../support/cli.ts"
 import { freshDirectory, freshPostgres, scratchPath } from "../support/databases.ts"
 import { replay, type Script } from "../support/replay.ts"
 
@@ -80,18 +80,36 @@ describe("the program as a process", () => {
       assert.notInclude(run.err, url.password)
     }))
 
-  it.live("leaves the run to go on when it is asked to end, and retry goes on with it", () =>
+  it.live("parks the run when it is asked to end, says how to go on with it, and retry does", () =>
     Effect.gen(function*() {
       const { cwd, env, server, start } = yield* world(hangs)
       const run = yield* start("run", "Wait", "--json")
       yield* run.says("Well,")
       run.child.kill("SIGTERM")
       assert.strictEqual(yield* run.code, 143)
-      assert.strictEqual(yield* statusOf(cwd, env), "running")
+      const id = String(linesOf(run.out)[0]?.["run"])
+      assert.strictEqual(run.err, `Run ${id} is parked because its process ended: go on with it with conductor retry ${id}.\n`)
+      assert.strictEqual(yield* statusOf(cwd, env), "parked")
       server.play(says("Here I am again."))
-      const again = yield* start("retry", String(linesOf(run.out)[0]?.["run"]))
+      const again = yield* start("retry", id)
       assert.strictEqual(yield* again.code, 0)
       assert.include(again.out, "Here I am again.")
+    }))
+
+  it.live("says of a tool that it broke off how to tell what became of it, and resolve goes on with the run", () =>
+    Effect.gen(function*() {
+      const { cwd, env } = yield* world(calls("I write.", ["letter", { to: "ann@example.com" }]), says("It is posted."))
+      const start = (...args: ReadonlyArray<string>) => launched(args, { cwd, env, main: "test/support/clerkProgram.ts" })
+      const run = yield* start("run", "Write to Ann", "--agent", "clerk")
+      yield* run.says("at the post office")
+      run.child.kill("SIGTERM")
+      assert.strictEqual(yield* run.code, 143)
+      const command = /conductor (resolve [0-9a-f-]{36} toolu_1 --happened) \(or --did-not-happen, or --run-again\)\.\n$/.exec(run.err)?.[1]
+      assert.isDefined(command)
+      assert.match(run.out, /\? letter \(toolu_1\) may or may not have happened: the process ended while the tool was running\n/)
+      const resolved = yield* start(...command.split(" "), "--result", "It is on its way.", "--comment", "I asked")
+      assert.strictEqual(yield* resolved.code, 0)
+      assert.match(resolved.out, /^! letter: local says that it happened: I asked\nIt is posted\.\n/)
     }))
 
   it.live("cancels the run quietly when nobody reads any more", () =>

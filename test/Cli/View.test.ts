@@ -101,6 +101,81 @@ describe("humanView", () => {
     )
   })
 
+  it("shows what persons decide, and results with the parameters that they were given for", () => {
+    const calls = [{ id: "c1", arguments: `{"query":"SELECT 1"}` }, { id: "c2", arguments: "{}" }]
+    const approval = (call: string, parameters: string | null, decision: "approved" | "denied" | "expired", comment: string | null): RunEvent => ({
+      _tag: "ApprovalDecided", v: 1, approval: ApprovalId.make(`${run}.1.1`), call, decision, parameters, by: "ann", comment
+    })
+    const events = log(
+      started,
+      turn(1, "I look.", calls),
+      { _tag: "ApprovalRequested", v: 1, approval: ApprovalId.make(`${run}.1.1`), call: "c1", name: "sql_query", digest: "d", expiresAt: 3_600_000 },
+      { _tag: "RunParked", v: 1, reason: "approval" },
+      approval("c1", `{"query":"SELECT 2"}`, "approved", "go\non"),
+      { ...completed("c1", "success", "{}"), attempts: 3 } as RunEvent,
+      approval("c2", null, "denied", "no"),
+      approval("c2", null, "expired", null),
+      { _tag: "ToolResolved", v: 1, call: "c2", resolution: "happened", result: null, by: "ann", comment: null },
+      { _tag: "ToolResolved", v: 1, call: "c2", resolution: "did-not-happen", result: null, by: "ann", comment: "I looked" },
+      { _tag: "ToolResolved", v: 1, call: "c9", resolution: "run-again", result: null, by: "ann", comment: null },
+      { _tag: "CommandRefused", v: 1, command: InboxId.make("m"), kind: "decision", problem: "it was decided before", by: "bob" },
+      { _tag: "CommandRefused", v: 1, command: InboxId.make("m"), kind: "resolve", problem: "not in doubt", by: "bob" },
+      { _tag: "DefinitionKept", v: 1, definition: DefinitionHash.make("a".repeat(64)), registered: DefinitionHash.make("b".repeat(64)) },
+      { _tag: "DefinitionMigrated", v: 1, from: DefinitionHash.make("a".repeat(64)), to: DefinitionHash.make("b".repeat(64)), note: "It may mail now." },
+      { _tag: "MessageReceived", v: 1, message: InboxId.make("m"), text: "stop", by: "me", mode: "interrupt" },
+      { _tag: "MessageReceived", v: 1, message: InboxId.make("m"), text: "then", by: "me", mode: "queue" }
+    )
+    const lines = [
+      "I look.",
+      "‖ sql_query needs approval  query: SELECT 1",
+      `  ${run}.1.1, good until 1970-01-01 01:00:00 UTC`,
+      "✓ sql_query approved by ann: go on",
+      "  with other parameters: query: SELECT 2",
+      "✓ sql_query 12 ms (3 attempts)  query: SELECT 2",
+      "✗ sql_query denied by ann: no",
+      "✗ sql_query was not approved in time, which counts as denied",
+      "! sql_query: ann says that it happened",
+      "! sql_query: ann says that it did not happen: I looked",
+      "! c9: ann lets it be made again",
+      "✗ a decision of bob was refused: it was decided before",
+      "✗ a resolution of bob was refused: not in doubt",
+      "! the agent has changed; the run goes on with its definition of before (aaaaaaaaaaaa, now bbbbbbbbbbbb)",
+      "! the agent has changed; the run goes on with the new definition (bbbbbbbbbbbb, before aaaaaaaaaaaa): It may mail now.",
+      "› me (at once): stop",
+      "› me (when it has nothing more to do): then"
+    ]
+    assert.strictEqual(watch(events), lines.map((line) => `${line}\n`).join(""))
+    const told = timeline(events, stateOf(events), none, 0).join("\n")
+    for (const line of lines.filter((line) => !line.startsWith("›"))) assert.include(told, line.trim())
+    assert.include(told, "message of me (interrupt)")
+    assert.notInclude(told, "good for")
+  })
+
+  it("says at the end of a timeline how a run that waits goes on", () => {
+    const asks = log(
+      started,
+      turn(1, "I look.", [{ id: "c1", arguments: "{}" }, { id: "it's c2", arguments: "{}" }]),
+      { _tag: "ApprovalRequested", v: 1, approval: ApprovalId.make(`${run}.1.1`), call: "c1", name: "sql_query", digest: "d", expiresAt: 3_600_000 },
+      { _tag: "ToolUnknown", v: 1, call: "it's c2", name: "sql_query", reason: "the process ended" },
+      { _tag: "RunParked", v: 1, reason: "approval" }
+    )
+    const early = timeline(asks, stateOf(asks), none, 0)
+    assert.include(early, `${" ".repeat(11)}good for 1 h 0 min`)
+    assert.strictEqual(early.at(-1), `Run ${run} is parked until somebody decides about its call of sql_query: conductor approve ${run}.1.1, or conductor deny ${run}.1.1.`)
+    assert.include(timeline(asks, stateOf(asks), none, 3_600_000), `${" ".repeat(11)}its time is over, which counts as denied`)
+    const doubt = log(started, turn(1, "I look.", [{ id: "it's c2", arguments: "{}" }]), ...asks.slice(3, 4).map((logged) => logged.event), {
+      _tag: "RunParked", v: 1, reason: "unknown-tool-outcome"
+    })
+    assert.include(timeline(doubt, stateOf(doubt), none, 0).at(-1), `conductor resolve ${run} 'it'\\''s c2' --happened (or`)
+    const shut = log(started, { _tag: "RunParked", v: 1, reason: "shutdown" })
+    assert.include(timeline(shut, stateOf(shut), none, 0).at(-1), `go on with it with conductor retry ${run}.`)
+  })
+
+  it("dims on a terminal what comes under an event", () => {
+    const events = log(started, turn(1, "I look.", [{ id: "c1", arguments: "{}" }]), completed("c1", "success", "[1]"))
+    assert.include(timeline(events, stateOf(events), paintOf(true), 0), `${" ".repeat(11)}\u001B[2m[1]\u001B[22m`)
+  })
+
   it("writes only what comes after a place, and still knows what was asked before it", () => {
     const events = log(started, turn(1, "I look.", [{ id: "c1", arguments: `{"query":"SELECT 1"}` }]), completed("c1", "success", "{}"))
     assert.strictEqual(watch(events, 2), "✓ sql_query 12 ms  query: SELECT 1\n")
@@ -124,6 +199,7 @@ describe("humanView", () => {
 describe("plain", () => {
   it("takes out what could move the cursor or hide text, and keeps lines and tabs", () => {
     assert.strictEqual(plain("a\u001B[2Jb\u0007\u009Bc\r\n\td"), "a[2Jbc\n\td")
+    assert.strictEqual(plain("10\u202E0\u2066 to\u200B me\u2028"), "100 to me")
     assert.strictEqual(paintOf(true).red("x"), "\u001B[31mx\u001B[39m")
   })
 })
