@@ -20,10 +20,12 @@ import { demo } from "./Cli/Demo.ts"
 import { deny } from "./Cli/Deny.ts"
 import { doctor } from "./Cli/Doctor.ts"
 import { environment } from "./Cli/Environment.ts"
+import { exportRun } from "./Cli/Export.ts"
 import { oneLine, reportOf } from "./Cli/Failure.ts"
 import { migrate } from "./Cli/Migrate.ts"
 import { models } from "./Cli/Models.ts"
 import { Output } from "./Cli/Output.ts"
+import { replay } from "./Cli/Replay.ts"
 import { resolve } from "./Cli/Resolve.ts"
 import { retry } from "./Cli/Retry.ts"
 import { run } from "./Cli/Run.ts"
@@ -39,7 +41,7 @@ const version = Effect.sync(() => String(JSON.parse(fs.readFileSync(new URL("../
 
 const conductor = Command.make("conductor").pipe(
   Command.withDescription("A durable, audited, priced agent runtime"),
-  Command.withSubcommands([run, demo, runs, show, send, cancel, retry, approvals, approve, deny, resolve, models, tools, audit, migrate, doctor])
+  Command.withSubcommands([run, demo, runs, show, send, cancel, retry, approvals, approve, deny, resolve, exportRun, replay, models, tools, audit, migrate, doctor])
 )
 
 /** What is wrong with a command as one sentence. */

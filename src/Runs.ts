@@ -176,7 +176,7 @@ const sessionOf = (agent: Agent.Any, name: string): Effect.Effect<string, Invali
 }
 
 /** The input as JSON text, and the message that the model is asked with where that is another text. */
-const encodeInput = (agent: Agent.Any, input: unknown): Effect.Effect<
+export const encodeInput = (agent: Agent.Any, input: unknown): Effect.Effect<
   { readonly input: string; readonly prompt: string | undefined },
   InvalidInput
 > =>

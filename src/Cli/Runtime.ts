@@ -19,9 +19,12 @@ export const conductor = (agents: ReadonlyArray<Known>) =>
 
 const uuid = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i
 
+/** Whether a text is the id of a run, which may not be there. */
+export const isRunId = (text: string): boolean => uuid.test(text.trim())
+
 /** The id of a run as it was typed; text that is none names no run. */
 export const runId = (text: string): Effect.Effect<RunId, RunNotFound> =>
-  uuid.test(text.trim()) ? Effect.succeed(RunId.make(text.trim().toLowerCase())) : Effect.fail(new RunNotFound({ run: text }))
+  isRunId(text) ? Effect.succeed(RunId.make(text.trim().toLowerCase())) : Effect.fail(new RunNotFound({ run: text }))
 
 /** The row of a run, found by a runtime that performs nothing. */
 export const findRun = Effect.fnUntraced(function*(text: string) {

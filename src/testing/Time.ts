@@ -65,11 +65,21 @@ export const realTime: Time = {
   drive: Effect.never
 }
 
+/** Time that also goes on as it is told to. */
+export interface DirectedTime extends Time {
+  /** Sets the time, never back, without waking anybody. */
+  readonly set: (at: number) => void
+  /** Sets the time, never back, and wakes those who have waited for it. */
+  readonly advanceTo: (at: number) => void
+  /** Waits until nobody has anything to do. */
+  readonly quiet: Effect.Effect<void>
+}
+
 /**
  * A clock that stands still while anybody has something to do, and then jumps to whoever waits for it first: a minute's
  * wait takes no time. Work outside that does not itself wait for the clock is given a moment before each jump.
  */
-export const makeTime = (start: number): Time & { readonly advanceTo: (at: number) => void; readonly quiet: Effect.Effect<void> } => {
+export const makeTime = (start: number): DirectedTime => {
   let now = start
   const sleepers: Array<Sleeper> = []
   const working = new Set<Outside>()
@@ -108,7 +118,6 @@ export const makeTime = (start: number): Time & { readonly advanceTo: (at: numbe
 
   const isAwaited = () => [...working].some((outside) => outside.sleeping === 0 && realNow() - outside.since < patience)
 
-  /** Waits until nobody has anything to do. */
   const quiet = Effect.gen(function*() {
     let idle = 0
     let since = realNow()
@@ -125,13 +134,17 @@ export const makeTime = (start: number): Time & { readonly advanceTo: (at: numbe
     }
   })
 
-  const advanceTo = (at: number) => {
+  const set = (at: number) => {
     now = Math.max(now, at)
+  }
+  const advanceTo = (at: number) => {
+    set(at)
     while (sleepers[0] !== undefined && sleepers[0].until <= now) sleepers.shift()?.wake()
   }
 
   return {
     now: () => now,
+    set,
     advanceTo,
     quiet,
     within: (effect) =>

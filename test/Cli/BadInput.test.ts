@@ -50,6 +50,13 @@ const bad: ReadonlyArray<readonly [args: ReadonlyArray<string>, code: number, se
   [["send", id, " "], 2, /^The message is empty: say what the agent is to be told\.$/],
   [["send", id, "-"], 2, /^The message is empty/],
   [["send", id, "Hurry", "--queue", "--interrupt"], 2, /^--queue, --interrupt and --reject exclude each other/],
+  [["export"], 2, /^Missing required argument: run/],
+  [["replay"], 2, /^Missing required argument: run/],
+  [["replay", "nowhere.json"], 1, /^There is no run "nowhere\.json", and no such file can be read \(NotFound\): give the id of a run, or a file that conductor export wrote\.$/],
+  [["replay", "package.json"], 1, /^This is not a stored run: /],
+  [["replay", "README.md"], 1, /^This is not a stored run: it is not JSON; write one with conductor export\.$/],
+  [["replay", "test/logs/0.1.0-text.json"], 1, /^The agent "clerk" of run .* is not one of this program: replay it where that agent is, or name another with --agent\.$/],
+  [["replay", "test/logs/0.1.0-text.json", "--agent", "bob"], 2, /^There is no agent "bob"/],
   [["rnu"], 2, /^Unknown subcommand "rnu" for "conductor"\. Did you mean run/],
   [["show"], 2, /^Missing required argument: run/]
 ]
@@ -70,7 +77,11 @@ describe("bad input", () => {
   it.live("a run or a request that is not there", () =>
     Effect.gen(function*() {
       const place = ["--data-dir", scratchPath("bad")]
-      for (const args of [["show", "abc"], ["show", id], ["cancel", id], ["retry", id], ["resolve", id, "c1", "--happened"], ["send", id, "Hurry"]]) {
+      const commands = [
+        ["show", "abc"], ["show", id], ["cancel", id], ["retry", id], ["resolve", id, "c1", "--happened"], ["send", id, "Hurry"], ["export", id],
+        ["export", "abc"], ["replay", id]
+      ]
+      for (const args of commands) {
         const { code, err, out } = yield* conductor([...args, ...place])
         assert.deepStrictEqual([code, err, out], [1, `There is no run "${args[1]}".\n`, ""])
       }

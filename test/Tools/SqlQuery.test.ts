@@ -1,12 +1,14 @@
-import { assert, layer } from "@effect/vitest"
+import { assert, describe, it, layer } from "@effect/vitest"
 import { Context, Effect, Fiber, Layer, Schema } from "effect"
 import { PgClient } from "@effect/sql-pg"
 import * as Reactivity from "effect/reactivity/Reactivity"
 import * as SqlClient from "effect/sql/SqlClient"
 import { ConnectionError, SqlError } from "effect/sql/SqlError"
-import { asOrg } from "../../src/Database.ts"
+import { asOrg, type DatabaseLayer } from "../../src/Database.ts"
+import { Agent, Conductor, Plugin } from "../../src/index.ts"
 import { OrgId, RunId } from "../../src/Run.ts"
 import * as Tool from "../../src/Tool.ts"
+import * as testing from "../../src/testing.ts"
 import { SqlQuery } from "../../src/Tools.ts"
 import { databases } from "../support/databases.ts"
 import { hostile, innocent } from "./SqlGuard.queries.ts"
@@ -242,4 +244,42 @@ layer(Layer.empty)("SqlQuery.make", (it) => {
       yield* Effect.flip(decode({ query: "x", max_rows: 1001 }))
       yield* Effect.flip(decode({ query: "x", max_rows: 1.5 }))
     }))
+})
+
+const tool = SqlQuery.make()
+const analyst = Agent.make("analyst", {
+  instructions: "Answer with the table.",
+  model: "scripted:analyst",
+  plugins: [Plugin.make("sql_query", { tools: [tool.tool], handlers: Effect.map(tool.handler, (handler) => ({ sql_query: handler })) })]
+})
+const query = (text: string) => ({ name: "sql_query", params: { query: text } })
+const model = testing.script([
+  { toolCalls: [query("SELECT count(*) AS n FROM leads"), query("DELETE FROM leads"), query("SELECT oem_brand FROM leads ORDER BY 1 LIMIT 1")] },
+  "Done."
+])
+
+describe("SqlQuery, run by Conductor", () => {
+  it.live("gives the model the same whenever the process dies, and when it is played again", () =>
+    Effect.gen(function*() {
+      const results = new Set<string>()
+      let stored: testing.Export.Export | undefined
+      yield* testing.CrashMatrix.run({
+        agents: [analyst],
+        model,
+        program: Conductor.run(analyst, "How many, and of which brand?"),
+        check: ({ runs }) =>
+          Effect.gen(function*() {
+            for (const { run, status } of runs) {
+              assert.strictEqual(status, "completed")
+              results.add((yield* testing.toolCalls(run)).map((call) => `${call.outcome} ${call.result}`).join("\n"))
+              stored = yield* testing.Export.of(run)
+            }
+          }),
+        database: Layer.provideMerge(Layer.effectDiscard(Effect.orDie(seed)), databases[0]?.layer ?? Layer.empty) as DatabaseLayer
+      })
+      assert.strictEqual(results.size, 1)
+      assert.match([...results][0] ?? "", /^success .*"rows":\[\[0\]\].*\nfailure .*\nsuccess /)
+      if (stored === undefined) return assert.fail("there is no run")
+      assert.strictEqual((yield* testing.Replay.run(stored, { agents: [analyst] })).state.status, "completed")
+    }), 60_000)
 })
