@@ -116,6 +116,11 @@ export const makeWriter = Effect.fnUntraced(function*(store: Store["Service"], h
             const [first, second] = Arr.splitAt(groups, groups.length >> 1)
             return Effect.andThen(write(first), write(second))
           }
+          const [only] = groups
+          if (failure._tag === "BadBatch" && only !== undefined && only.items.length > 1) {
+            // One after the other, so that those before the guilty one are kept.
+            return Effect.forEach(only.items, (item) => write([{ append: item.append, items: [item] }]), { discard: true })
+          }
           const error = failure._tag === "BadBatch" ? failure.error : failure
           return Effect.sync(() => {
             for (const one of groups) settle(one, { _tag: "Refused", error })

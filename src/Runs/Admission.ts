@@ -19,6 +19,9 @@ export type Admission =
   | { readonly _tag: "Waits" }
   | { readonly _tag: "Refused"; readonly sentence: string }
 
+/** Milliseconds since 1970 of the year 9999, for requests that never expire. */
+const lastExpiry = 253_370_764_800_000
+
 const asIs = (result: string): string => result
 
 const refused = (sentence: string): Admission => ({ _tag: "Refused", sentence })
@@ -55,7 +58,7 @@ const ask = Effect.fnUntraced(function*(
     name: tool.name,
     digest: yield* digest(journal, tool, call, parameters, policy),
     policy: clean(policy),
-    expiresAt: now + Duration.toMillis(expires)
+    expiresAt: Math.ceil(Math.min(now + Duration.toMillis(expires), lastExpiry))
   }])
   return { _tag: "Waits" }
 })

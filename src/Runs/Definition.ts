@@ -4,6 +4,9 @@ import * as Agent from "../Agent.ts"
 import { DefinitionChanged, type RunEvent, type RunState, StorageFailed } from "../Run.ts"
 import type { Store } from "../RunLog.ts"
 
+/** How long an agent may think about what becomes of one of its runs. */
+const patience = "10 seconds"
+
 /** What a run goes on with, and the event that says so where its agent has changed. */
 export interface Continued {
   readonly registered: Agent.Registered
@@ -28,10 +31,15 @@ export const continued = Effect.fnUntraced(function*(
   const from = yield* stored(text.value)
   const to = yield* stored(definition.text)
   const { upgrade } = agent
-  const decided = typeof upgrade === "function"
-    ? upgrade({ from: { ...from, hash: state.definition }, to: { ...to, hash: definition.hash }, run: state })
-    : upgrade
-  const answer = Effect.isEffect(decided) ? yield* decided : decided
+  const change = { from: { ...from, hash: state.definition }, to: { ...to, hash: definition.hash }, run: state }
+  const answer = yield* Effect.suspend(() => {
+    const decided = typeof upgrade === "function" ? upgrade(change) : upgrade
+    return Effect.isEffect(decided) ? decided : Effect.succeed(decided)
+  }).pipe(
+    Effect.timeoutOrElse({ duration: patience, orElse: () => Effect.succeed(Agent.refuse("its upgrade did not come to a decision in time")) }),
+    Effect.catchDefect((defect) =>
+      Effect.succeed(Agent.refuse(`its upgrade broke (${defect instanceof Error ? defect.message : String(defect)})`)))
+  )
   switch (answer._tag) {
     case "Refuse":
       return yield* new DefinitionChanged(answer.problem === undefined ? changed : { ...changed, problem: answer.problem })

@@ -4,7 +4,7 @@ import * as Fiber from "effect/Fiber"
 import { Inbox } from "../Inbox.ts"
 import type { Models } from "../Model.ts"
 import {
-  answerOf, decide, InternalError, InvalidOutput, isOver, type Next, type RunEvent, type RunFailure, RunTimedOut
+  answerOf, decide, InternalError, InvalidOutput, isOver, type Next, type RunEvent, type RunFailure, type RunState, RunTimedOut
 } from "../Run.ts"
 import type { AppendError, RunLog } from "../RunLog.ts"
 import type { Journal } from "./Journal.ts"
@@ -109,15 +109,18 @@ const stop = Effect.fnUntraced(function*(journal: Journal, body: Fiber.Fiber<voi
 
 const openCalls = (journal: Journal) => journal.state().open?.calls.filter((call) => call.status !== "done") ?? []
 
+/** True where the run came to its end, or to a rest, while it was being stopped. */
+const isDone = ({ status }: RunState): boolean => isOver(status) || status === "parked"
+
 const timeOut = Effect.fnUntraced(function*(journal: Journal) {
+  if (isDone(journal.state())) return
   yield* cancelTools(journal, openCalls(journal), "The run reached its time limit.")
   yield* failRun(journal, new RunTimedOut({ limitMs: journal.state().limits.timeMs }))
 })
 
 /** Leaves the run to the next process; one that has commands waiting is left as if this process had died. */
 const park = Effect.fnUntraced(function*(journal: Journal) {
-  const { status } = journal.state()
-  if (isOver(status) || status === "parked") return
+  if (isDone(journal.state())) return
   const doubtful = decide(journal.state())
   if (doubtful._tag === "DoubtTools") yield* doubtTools(journal, doubtful.calls)
   const next = decide(journal.state())

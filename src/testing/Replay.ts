@@ -147,6 +147,7 @@ export const run = <const A extends ReadonlyArray<Agent.Any>, const O extends Op
       transaction: undefined,
       announce: () => {},
       isWatched: () => false,
+      fly: () => {},
       append: () => Effect.never,
       read: () => Stream.never,
       state: () => Effect.never,

@@ -1,5 +1,5 @@
 import { assert, layer } from "@effect/vitest"
-import { Effect, Latch, Ref, Schema } from "effect"
+import { Context, Effect, Latch, Ref, Schema } from "effect"
 import * as SqlClient from "effect/sql/SqlClient"
 import { Agent, Conductor, Model, Plugin, Tool } from "../../src/index.ts"
 import * as testing from "../../src/testing.ts"
@@ -31,7 +31,8 @@ for (const { layer: runtime, name } of runtimes([agent], provider).slice(1)) {
   layer(runtime, { excludeTestServices: true })(`A run that parks (${name})`, (it) => {
     it.effect("keeps the results of its tools where a message comes at the moment when it parks", () =>
       Effect.gen(function*() {
-        const sql = yield* SqlClient.SqlClient
+        // Both databases' runtimes have it, though their common type does not say so.
+        const sql = Context.getUnsafe(yield* Effect.context<never>(), SqlClient.SqlClient)
         go.closeUnsafe()
         yield* Ref.set(ran, 0)
         const run = yield* Conductor.start(agent, "fire fire pay")
