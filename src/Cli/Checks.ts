@@ -63,7 +63,7 @@ const unclaimed = Effect.gen(function*() {
   return attention(
     "unfinished runs",
     `nobody performs ${list}`,
-    "see them with conductor runs --status running, then conductor retry RUN or conductor cancel RUN; agents of other programs go on when those run"
+    "see them with conductor runs, then conductor retry RUN or conductor cancel RUN; agents of other programs go on when those run"
   )
 }).pipe(Effect.provide(RunLog.layerSql([], []).pipe(Layer.provide(SecureRandom.layerWebCrypto))))
 
