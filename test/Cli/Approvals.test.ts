@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Redacted, Schema, Stream } from "effect"
+import { Effect, Fiber, Redacted, Schema, Stream } from "effect"
 import { Agents } from "../../src/Cli/Agents.ts"
 import { Agent, AuditLog, Conductor, CurrentOrg, Model, Plugin, Run, Tool } from "../../src/index.ts"
 import { calls, conductor, type Options, says } from "../support/cli.ts"
@@ -127,16 +127,25 @@ describe("conductor approvals, approve and deny", () => {
         model: "scripted:test",
         plugins: [Plugin.make("post", { tools: [post], handlers: { post: () => Effect.void } })]
       })
-      const models = scripted(Model.Scripted.make([{ toolCalls: [{ name: "post", params: {} }] }, "Posted."]))
-      const run = yield* Effect.tap(Conductor.start(agent, "Post"), (run) => Effect.flip(Conductor.result(run))).pipe(
-        Effect.provide(Conductor.layerPostgres({ agents: [agent], models, url }))
-      )
+      const models = scripted(Model.Scripted.make((request) => {
+        const last = request.messages.flatMap((one) => one.role === "tool" ? one.results.map(({ result }) => result) : one.role === "user" ? [one.text] : [])
+        return last.length === 1 ? { toolCalls: [{ name: "post", params: {} }] } : last.slice(1).join(" ")
+      }))
+      const runtime = Conductor.layerPostgres({ agents: [agent], models, url })
+      const run = yield* Effect.tap(Conductor.start(agent, "Post"), (run) => Effect.flip(Conductor.result(run))).pipe(Effect.provide(runtime))
       assert.match((yield* other(["approvals"])).out, /^post .*\n {2}\(no parameters\)\n/)
       const message = yield* other(["send", run, "Hurry", "--json"])
       assert.deepStrictEqual([message.code, message.out], [0, ""])
       assert.strictEqual(message.err, `The message is kept; run ${run} goes on in the process that has the agent "postman", as soon as there is one.\n`)
-      const denied = yield* other(["deny", `${run}.1.1`, "--comment", "not today"])
-      assert.deepStrictEqual([denied.code, denied.out], [0, `The call is denied; run ${run} goes on in the process that has the agent "postman", as soon as there is one.\n`])
+      // The process of that agent is there while it is decided, and hears of it.
+      const { text } = yield* Effect.gen(function*() {
+        const done = yield* Effect.forkChild(Stream.runDrain(Conductor.watch(run)))
+        const denied = yield* other(["deny", `${run}.1.1`, "--comment", "not today"])
+        assert.deepStrictEqual([denied.code, denied.out], [0, `The call is denied; run ${run} goes on in the process that has the agent "postman", as soon as there is one.\n`])
+        yield* Fiber.join(done)
+        return yield* Conductor.result(run)
+      }).pipe(Effect.provide(runtime))
+      assert.strictEqual(text, "This call was denied by local: not today Hurry")
     }))
 
   it.live("leaves them to them on the embedded database too, where they go on", () =>
