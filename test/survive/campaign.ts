@@ -73,6 +73,8 @@ export const carryOut = async (campaign: Campaign): Promise<Outcome> => {
   const world = await startWorld(seed)
   const acknowledged = new Map<number, string>()
   const requests = new Map<string, number>()
+  const cancelled = new Set<number>()
+  const messages = new Map<number, ReadonlyArray<string>>()
   const killed: Array<number> = []
   const troubles: Array<string> = []
   let cuts = 0
@@ -85,6 +87,8 @@ export const carryOut = async (campaign: Campaign): Promise<Outcome> => {
     for (const report of reports) {
       const [mark, first = "", second = ""] = report.split(" ")
       if (mark === "!") acknowledged.set(Number(first), second)
+      if (mark === "c") cancelled.add(Number(first))
+      if (mark === "m") messages.set(Number(first), [...(messages.get(Number(first)) ?? []), report.slice(`m ${first} `.length)])
       if (mark === "x") troubles.push(report.slice(2))
       if (mark === "?") requests.set(`${first} ${second}`, (requests.get(`${first} ${second}`) ?? 0) + 1)
     }
@@ -159,7 +163,7 @@ export const carryOut = async (campaign: Campaign): Promise<Outcome> => {
     for (let number = 0; number < campaign.kills; number++) await kill(number)
     await finish()
     const report = await Effect.runPromise(
-      verify({ seed, world, acknowledged, requests, kills: killed }).pipe(Effect.provide(onlooker(at)))
+      verify({ seed, world, acknowledged, cancelled, messages, requests, kills: killed }).pipe(Effect.provide(onlooker(at)))
     )
     return { ...report, broken: [...troubles, ...report.broken], counts: { kills: killed.length, "connections cut": cuts, ...report.counts }, phases: found }
   } catch (cause) {
