@@ -20,6 +20,8 @@ export interface Campaign {
   readonly at: Place
   /** Workers at the same time: one on an embedded database. */
   readonly workers: number
+  /** Hears how far it is. */
+  readonly progress?: (kills: number) => void
 }
 
 /** What came of a campaign. */
@@ -160,7 +162,10 @@ export const carryOut = async (campaign: Campaign): Promise<Outcome> => {
     for (let slot = 0; slot < campaign.workers; slot++) crew.push(launch(beginning(slot)))
     // Every kill is to find runs that are not finished.
     for (const worker of crew) await worker.until((report) => report.startsWith("!"), patience)
-    for (let number = 0; number < campaign.kills; number++) await kill(number)
+    for (let number = 0; number < campaign.kills; number++) {
+      await kill(number)
+      campaign.progress?.(number + 1)
+    }
     await finish()
     const report = await Effect.runPromise(
       verify({ seed, world, acknowledged, cancelled, messages, requests, kills: killed }).pipe(Effect.provide(onlooker(at)))
