@@ -20,6 +20,8 @@ export interface Campaign {
   readonly at: Place
   /** Workers at the same time: one on an embedded database. */
   readonly workers: number
+  /** Hears how far it is. */
+  readonly progress?: (kills: number) => void
 }
 
 /** What came of a campaign. */
@@ -73,6 +75,8 @@ export const carryOut = async (campaign: Campaign): Promise<Outcome> => {
   const world = await startWorld(seed)
   const acknowledged = new Map<number, string>()
   const requests = new Map<string, number>()
+  const cancelled = new Set<number>()
+  const messages = new Map<number, ReadonlyArray<string>>()
   const killed: Array<number> = []
   const troubles: Array<string> = []
   let cuts = 0
@@ -85,6 +89,8 @@ export const carryOut = async (campaign: Campaign): Promise<Outcome> => {
     for (const report of reports) {
       const [mark, first = "", second = ""] = report.split(" ")
       if (mark === "!") acknowledged.set(Number(first), second)
+      if (mark === "c") cancelled.add(Number(first))
+      if (mark === "m") messages.set(Number(first), [...(messages.get(Number(first)) ?? []), report.slice(`m ${first} `.length)])
       if (mark === "x") troubles.push(report.slice(2))
       if (mark === "?") requests.set(`${first} ${second}`, (requests.get(`${first} ${second}`) ?? 0) + 1)
     }
@@ -156,10 +162,13 @@ export const carryOut = async (campaign: Campaign): Promise<Outcome> => {
     for (let slot = 0; slot < campaign.workers; slot++) crew.push(launch(beginning(slot)))
     // Every kill is to find runs that are not finished.
     for (const worker of crew) await worker.until((report) => report.startsWith("!"), patience)
-    for (let number = 0; number < campaign.kills; number++) await kill(number)
+    for (let number = 0; number < campaign.kills; number++) {
+      await kill(number)
+      campaign.progress?.(number + 1)
+    }
     await finish()
     const report = await Effect.runPromise(
-      verify({ seed, world, acknowledged, requests, kills: killed }).pipe(Effect.provide(onlooker(at)))
+      verify({ seed, world, acknowledged, cancelled, messages, requests, kills: killed }).pipe(Effect.provide(onlooker(at)))
     )
     return { ...report, broken: [...troubles, ...report.broken], counts: { kills: killed.length, "connections cut": cuts, ...report.counts }, phases: found }
   } catch (cause) {

@@ -23,10 +23,10 @@ describe("runs whose workers are killed with SIGKILL, ten times", () => {
     Effect.gen(function*() {
       const { url } = yield* freshPostgres()
       yield* campaign("postgres", { url: Redacted.value(url) }, 2)
-    }), 180_000)
+    }), 300_000)
 
   it.live("end or are parked, each effect as its class promises (pglite)", () =>
     Effect.gen(function*() {
       yield* campaign("pglite", { dir: yield* freshDirectory }, 1)
-    }), 180_000)
+    }), 300_000)
 })

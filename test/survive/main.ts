@@ -31,7 +31,8 @@ fs.chmodSync(scratch, 0o755)
 const server = databases.includes("postgres") ? await makeServer(path.join(scratch, "postgres"), ["max_connections=100"]) : undefined
 
 const campaignOn = async (name: "postgres" | "pglite"): Promise<Campaign> => {
-  const common = { seed: `${seed}-${name}`, kills: Math.ceil(kills / databases.length), runs }
+  const progress = (done: number) => void (done % 25 === 0 && console.log(`${name}: ${done} kills`))
+  const common = { seed: `${seed}-${name}`, kills: Math.ceil(kills / databases.length), runs, progress }
   if (server === undefined || name === "pglite") return { ...common, at: { dir: path.join(scratch, "pglite") }, workers: 1 }
   await server.createDatabase("survive")
   return { ...common, at: { url: server.urlOf("survive") }, workers: 2 }

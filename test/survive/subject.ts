@@ -41,6 +41,18 @@ export const sessionOf = (n: number): string => `survive-${n}`
 /** The number of the run of a session. */
 export const numberOf = (session: string): number => Number(session.slice("survive-".length))
 
+/** Milliseconds after which somebody cancels run `n`; nobody does where it is none. */
+export const cancelledAfter = (seed: string, n: number): number | undefined =>
+  chance(seed, "cancel", n) < 0.1 ? between(20, 900, seed, "cancel after", n) : undefined
+
+/** Messages that somebody sends to run `n`, and how many milliseconds after the one before. */
+export const messagesFor = (seed: string, n: number): ReadonlyArray<{ readonly text: string; readonly after: number; readonly mode: "steer" | "queue" }> =>
+  Array.from({ length: chance(seed, "talk", n) < 0.3 ? between(1, 4, seed, "messages", n) : 0 }, (_, index) => ({
+    text: `message ${index + 1}`,
+    after: between(10, 300, seed, "message after", n, index),
+    mode: chance(seed, "mode", n, index) < 0.7 ? "steer" : "queue"
+  }))
+
 /** What a tool is called with; a person who edits a call adds the note. */
 const parameters = Schema.Struct({ n: Schema.Int, turn: Schema.Int, index: Schema.Int, note: Schema.optionalKey(Schema.String) })
 type Parameters = typeof parameters.Type
@@ -110,7 +122,7 @@ export const agentOf = (seed: string, world: string) =>
     model: "scripted:survivor",
     plugins: [pluginOf(seed, world)],
     // However often a run is killed, it is neither too late nor too often.
-    limits: { cost: budgets.run, turns: steps + 1, attempts: 100, time: "2 hours", toolConcurrency: mostCalls }
+    limits: { cost: budgets.run, turns: 5 * steps, attempts: 100, time: "2 hours", toolConcurrency: mostCalls }
   })
 
 /** The model: reports each request, and asks for the calls of the turn. */

@@ -4,7 +4,7 @@ import * as SqlClient from "effect/sql/SqlClient"
 import { AuditLog, Budget, Conductor, Money, Run } from "../../src/index.ts"
 import * as testing from "../../src/testing.ts"
 import { isForsaken } from "./person.ts"
-import { needsApproval, numberOf, planned, type Planned, steps } from "./subject.ts"
+import { cancelledAfter, messagesFor, needsApproval, numberOf, planned, type Planned, steps } from "./subject.ts"
 import { callName, type Seen, type World } from "./world.ts"
 
 /** What the parent knows from its own side. */
@@ -13,6 +13,10 @@ export interface Witnessed {
   readonly world: World
   /** Runs whose start was acknowledged, by number. */
   readonly acknowledged: ReadonlyMap<number, string>
+  /** Runs of which the command to cancel was accepted. */
+  readonly cancelled: ReadonlySet<number>
+  /** Messages that were accepted, in their order, by run. */
+  readonly messages: ReadonlyMap<number, ReadonlyArray<string>>
   /** Requests to the model by `run turn`. */
   readonly requests: ReadonlyMap<string, number>
   /** When workers were killed, in milliseconds since 1970. */
@@ -55,9 +59,9 @@ const turns = (tally: Tally, witnessed: Witnessed, n: number, events: Events): v
   const failed = of(events, "AttemptFailed")
   for (const { error, turn } of failed) {
     tally.count(`attempts ${error.reason}`)
-    tally.holds(error.reason === "Lost", () => `run ${n}: an attempt of turn ${turn} failed with ${error.reason} (${error.message}), though the model never fails`)
+    tally.holds(error.reason === "Lost" || (error.reason === "Cancelled" && of(events, "CancelRequested").length > 0), () => `run ${n}: an attempt of turn ${turn} failed with ${error.reason} (${error.message}), though the model never fails`)
   }
-  for (let turn = 1; turn <= steps + 1; turn++) {
+  for (let turn = 1; turn <= (started.at(-1)?.turn ?? 0); turn++) {
     const asked = witnessed.requests.get(`${n} ${turn}`) ?? 0
     const [begun, done, lost] = [started, completed, failed].map((list) => list.filter((event) => event.turn === turn).length)
     tally.count("model requests", asked)
@@ -73,11 +77,13 @@ interface Facts {
   readonly call: Planned
   readonly events: Events
   readonly seen: Seen
+  /** Whether somebody cancelled its run. */
+  readonly cancelled: boolean
   /** The note of each row that it left. */
   readonly rows: ReadonlyArray<string | null>
 }
 
-const judge = (tally: Tally, { call, events, rows, seen }: Facts): void => {
+const judge = (tally: Tally, { call, cancelled, events, rows, seen }: Facts): void => {
   const name = `the ${call.tool} call ${callName(call)}`
   const started = of(events, "ToolStarted")
   const completed = of(events, "ToolCompleted")
@@ -95,7 +101,7 @@ const judge = (tally: Tally, { call, events, rows, seen }: Facts): void => {
   tally.holds(completed.length + resolved.length - again <= 1, () => `${name} has ${completed.length} + ${resolved.length - again} results`)
   for (const { outcome, result } of completed) {
     const denied = decided.some((event) => event.decision === "denied")
-    tally.holds(outcome === "success" || (outcome === "denied" && denied), () => `${name} ended with ${outcome} (${result}), though its handler never fails`)
+    tally.holds(outcome === "success" || (outcome === "denied" && denied) || (outcome === "cancelled" && cancelled), () => `${name} ended with ${outcome} (${result}), though its handler never fails`)
   }
   tally.holds(new Set(started.map((event) => event.key)).size <= 1, () => `${name} was begun with different keys`)
   const asked = of(events, "ApprovalRequested").length
@@ -140,7 +146,15 @@ const run = (tally: Tally, witnessed: Witnessed, rows: ReadonlyMap<string, Reado
   const problem = Run.Transcript.problem(row.messages)
   tally.holds(problem === undefined, () => `run ${n}: its conversation is not valid: ${problem}`)
   tally.holds(row.status !== "running", () => `run ${n} is neither over nor parked`)
-  tally.holds(row.status !== "failed" && row.status !== "cancelled", () => `run ${n} ${row.status} with ${JSON.stringify(row.failure ?? row.cancel)}`)
+  tally.holds(row.status !== "failed", () => `run ${n} failed with ${JSON.stringify(row.failure)}`)
+  tally.holds(row.status !== "cancelled" || cancelledAfter(witnessed.seed, n) !== undefined, () => `run ${n} was cancelled by nobody`)
+  tally.holds(row.status === "cancelled" || !witnessed.cancelled.has(n), () => `run ${n} is ${row.status}, though the command to cancel it was accepted`)
+  const heard = of(events, "MessageReceived").map(({ text }) => text)
+  tally.count("messages", heard.length)
+  const sent = messagesFor(witnessed.seed, n).map(({ text }) => text).slice(0, heard.length)
+  tally.holds(heard.join() === sent.join(), () => `run ${n} heard [${heard.join()}], and was sent [${sent.join()}]`)
+  const accepted = witnessed.messages.get(n) ?? []
+  tally.holds(accepted.every((text) => heard.includes(text)), () => `run ${n} heard [${heard.join()}], though [${accepted.join()}] were accepted`)
   if (row.status === "parked") {
     const doubtful = row.open?.calls.filter((call) => call.status === "unknown") ?? []
     const open = row.open?.calls.map((call) => `${call.part.id} ${call.status}`).join(", ")
@@ -148,7 +162,7 @@ const run = (tally: Tally, witnessed: Witnessed, rows: ReadonlyMap<string, Reado
     tally.holds(row.parked === "unknown-tool-outcome" && forsaken, () => `run ${n} is parked for ${row.parked}, though nobody is to do anything (${open})`)
   }
   if (row.status === "completed") {
-    tally.holds(row.turns === steps + 1, () => `run ${n} is completed after ${row.turns} turns`)
+    tally.holds(row.turns > steps && row.turns <= steps + 1 + heard.length, () => `run ${n} is completed after ${row.turns} turns`)
   }
   for (const { kind, problem } of of(events, "CommandRefused")) {
     tally.count(`refused ${kind}`)
@@ -160,7 +174,7 @@ const run = (tally: Tally, witnessed: Witnessed, rows: ReadonlyMap<string, Reado
       const id = `c${turn}-${call.index}`
       const own = events.filter(({ event }) => "call" in event && event.call === id)
       const name = callName(call)
-      judge(tally, { call, events: own, seen: witnessed.world.calls.get(name) ?? nothing, rows: rows.get(name) ?? [] })
+      judge(tally, { call, cancelled: row.cancel !== null, events: own, seen: witnessed.world.calls.get(name) ?? nothing, rows: rows.get(name) ?? [] })
       tally.holds(
         row.status !== "completed" || of(own, "ToolCompleted").length + of(own, "ToolResolved").length > 0,
         () => `run ${n} is completed, but the call ${name} has no result`

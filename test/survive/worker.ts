@@ -9,7 +9,7 @@ import { LeaseRenewal, LeaseTime } from "../../src/RunLog.ts"
 import * as testing from "../../src/testing.ts"
 import { aimAt, type Aim, say, tracer } from "./phases.ts"
 import { makePerson, type Person } from "./person.ts"
-import { agentOf, budgets, modelOf, numberOf, sessionOf } from "./subject.ts"
+import { agentOf, budgets, cancelledAfter, messagesFor, modelOf, numberOf, sessionOf } from "./subject.ts"
 
 /** Where runs are kept. */
 export type Place = { readonly url: string } | { readonly dir: string }
@@ -51,6 +51,24 @@ const begin = Effect.fnUntraced(function*(n: number) {
   return Option.some(run.success)
 })
 
+/** Sends a run its messages, each until it is known to be accepted, and cancels it if somebody is to. */
+const disturb = Effect.fnUntraced(function*(seed: string, n: number, run: Run.RunId) {
+  const talk = Effect.forEach(messagesFor(seed, n), ({ after, mode, text }) =>
+    Conductor.send(run, text, { mode, dedupe: text }).pipe(
+      Effect.retry(again),
+      Effect.delay(after),
+      Effect.andThen(Effect.sync(() => say(`m ${n} ${text}`)))
+    ), { discard: true })
+  const after = cancelledAfter(seed, n)
+  const cancel = after === undefined ? Effect.void : Conductor.cancel(run, "enough").pipe(
+    Effect.retry(again),
+    Effect.delay(after),
+    Effect.andThen(Effect.sync(() => say(`c ${n}`)))
+  )
+  // The run may be over by then.
+  yield* Effect.all([talk, cancel].map((one) => Effect.catchTag(one, "RunConflict", () => Effect.void)), { concurrency: 2, discard: true })
+})
+
 /** Waits until a run is over, or parked for good. */
 const finish = Effect.fnUntraced(function*(person: Person, n: number, run: Run.RunId) {
   for (;;) {
@@ -71,10 +89,16 @@ const perform = (orders: Orders) =>
     const known = new Map((yield* conductor.list({ org, limit: 10_000 }).pipe(Effect.retry(again))).map((row) => [numberOf(row.session), row]))
     const unfinished = [...known].filter(([, row]) => row.endedAt === null).map(([n, row]) => finish(person, n, row.run))
     const { every, first, until } = orders.begin
+    const whole = Effect.fnUntraced(function*(n: number) {
+      const run = yield* begin(n)
+      if (Option.isNone(run)) return
+      yield* Effect.forkScoped(disturb(orders.seed, n, run.value))
+      yield* finish(person, n, run.value)
+    })
     const fresh = function*() {
       yield* unfinished
       for (let n = first; n < until; n += every) {
-        if (!known.has(n)) yield Effect.flatMap(begin(n), (run) => Option.isSome(run) ? finish(person, n, run.value) : Effect.void)
+        if (!known.has(n)) yield whole(n)
       }
     }
     yield* Effect.forEach(fresh(), (one) => one, { concurrency: orders.active, discard: true })
