@@ -22,10 +22,11 @@ const agent = Agent.make("booker", {
 const provider = Model.Scripted.make((request) => {
   const last = request.messages.at(-1)
   if (last?.role === "user" && last.text.startsWith("book ")) return { toolCalls: [{ name: "book", params: { how: last.text.slice(5) } }] }
-  return request.messages.map((one) => one.role === "tool" ? one.results.map((result) => result.result).join() : "").join("")
+  const text = request.messages.map((one) => one.role === "tool" ? one.results.map((result) => result.result).join() : "").join("")
+  return { text, delay: "2 seconds" }
 })
 
-for (const { layer: runtime, name } of runtimes([agent], provider).slice(1)) {
+for (const { layer: runtime, name } of runtimes([agent], provider).slice(2)) {
   layer(runtime, { excludeTestServices: true })(`A transactional tool that is slow to stop (${name})`, (it) => {
     for (const how of ["finalizer", "uninterruptible"]) {
       it.effect(`is interrupted, and the run goes on in its process: ${how}`, () => Effect.gen(function*() {
