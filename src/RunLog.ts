@@ -127,14 +127,16 @@ export class RunLog extends Context.Service<RunLog, {
           }
           return fresh
         }
-        const catchUp = Effect.gen(function*() {
-          const fresh = advance(yield* Stream.runCollect(read(run, cursor)))
+        const stored = Effect.suspend(() => Stream.runCollect(read(run, cursor)))
+        const goOn = Effect.fnUntraced(function*(events: ReadonlyArray<Logged>) {
+          const fresh = advance(events)
           if (fresh.length === 0) {
             const row = yield* find(run)
             ended = isOver(row.status) && row.seq <= cursor
           }
           return fresh
         })
+        const catchUp = Effect.flatMap(stored, goOn)
         const hear = (news: ReadonlyArray<News>) =>
           Effect.gen(function*() {
             const heard: Array<Logged | Live> = []
@@ -153,10 +155,12 @@ export class RunLog extends Context.Service<RunLog, {
         return Stream.paginate(first === undefined, Effect.fnUntraced(function*(backlog: boolean) {
           if (backlog) return [[...(yield* catchUp), ...flight.filter((delta) => !isLate(delta))], ended ? Option.none() : Option.some(false)] as const
           const news = yield* Effect.timeoutOption(Queue.takeAll(queue), pollInterval)
-          // What came in the last moment is heard before the store is asked, which may know more already.
+          // What came in the last moment, or while the store was asked, tells the same events, with what is live between them.
           const late = Option.isSome(news) ? news.value : yield* Queue.clear(queue)
-          const heard: ReadonlyArray<Logged | Live> = late.length > 0 ? yield* hear(late) : yield* catchUp
-          return [heard, ended ? Option.none() : Option.some(false)] as const
+          const found = late.length > 0 ? [] : yield* stored
+          const heard = late.length > 0 ? late : yield* Queue.clear(queue)
+          const items: ReadonlyArray<Logged | Live> = heard.length > 0 ? yield* hear(heard) : yield* goOn(found)
+          return [items, ended ? Option.none() : Option.some(false)] as const
         }))
       }))
 
