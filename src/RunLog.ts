@@ -166,9 +166,11 @@ export class RunLog extends Context.Service<RunLog, {
 
     const heard = ({ perform, sql }: Transaction): Transaction => ({
       sql,
-      perform: (effect, appendOf) =>
-        Effect.tap(perform(effect, appendOf), (append) =>
-          Effect.sync(() => hub.publish(append.run, { _tag: "Events", events: append.steps.map((step) => step.logged) })))
+      perform: (effect, appendOf, learn) =>
+        perform(effect, appendOf, (append) => {
+          learn(append)
+          hub.publish(append.run, { _tag: "Events", events: append.steps.map((step) => step.logged) })
+        })
     })
 
     return RunLog.of({

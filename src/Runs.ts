@@ -8,9 +8,10 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Agent from "./Agent.ts"
+import { Inbox } from "./Inbox.ts"
 import {
   type AgentNotRegistered, clean, type Fenced, InvalidInput, isOver, type Limits, maxText, type ModelRef, type OrgId, RunConflict, RunId,
-  type RunNotFound, type RunState, SessionId, type ShuttingDown, type StorageFailed
+  type RunNotFound, type RunState, SessionId, type ShuttingDown, StorageFailed
 } from "./Run.ts"
 import { RunLog, Store } from "./RunLog.ts"
 import { type Drained, makeClaims, storage } from "./Runs/Claim.ts"
@@ -75,6 +76,7 @@ export class Runs extends Context.Service<Runs, {
     const store = yield* Store
     const registry = yield* Registry
     const random = yield* SecureRandom.SecureRandom
+    const inbox = yield* Inbox
     const claims = yield* makeClaims
 
     for (const { agent, definition, tools } of registry.values()) {
@@ -86,7 +88,20 @@ export class Runs extends Context.Service<Runs, {
       yield* store.define(definition.hash, agent.name, definition.text)
     }
 
+    /** True within a transaction of the caller, which would be waited for by what it waits for. */
+    const isInTransaction = store.transaction === undefined
+      ? Effect.succeed(false)
+      : Effect.map(Effect.serviceOption(store.transaction.sql.transactionService), Option.isSome)
+    const outside = Effect.flatMap(isInTransaction, (isInside) =>
+      isInside
+        ? Effect.fail(new StorageFailed({
+          operation: "start",
+          problem: "a run cannot be started or retried within a transaction, of which it could not be a part: do it after the COMMIT."
+        }))
+        : Effect.void)
+
     const start = Effect.fn("Runs.start")(function*(options: Start) {
+      yield* outside
       const registered = yield* claims.find(options.agent)
       const { agent, definition } = registered
       const { input, prompt } = yield* encodeInput(agent, options.input)
@@ -128,6 +143,8 @@ export class Runs extends Context.Service<Runs, {
 
     const settled = Effect.fn("Runs.settled")(function*(run: RunId) {
       yield* claims.claimed(run)
+      // A command that nobody has heard yet is about to wake it up.
+      if (claims.stopped(run) === undefined && (yield* inbox.waiting(run)).length > 0) yield* claims.attend(run)
       const stopped = claims.stopped(run)
       // A run that another process has taken over goes on there.
       return yield* stopped === undefined
@@ -136,6 +153,7 @@ export class Runs extends Context.Service<Runs, {
     })
 
     const retry = Effect.fn("Runs.retry")(function*(run: RunId, options: { readonly principal: string; readonly limits?: Partial<Limits> }) {
+      yield* outside
       const state = yield* log.state(run)
       const { agent } = yield* claims.find(state.agent)
       if (state.status !== "failed") {
@@ -150,7 +168,9 @@ export class Runs extends Context.Service<Runs, {
       if (!taken) return yield* new RunConflict({ run, problem: "another process is working on it." })
     })
 
-    const attend = yield* keepUp(claims)
+    const keptUp = yield* keepUp(claims)
+    // What is sent within a transaction is heard after its COMMIT.
+    const attend = (run: RunId) => Effect.flatMap(isInTransaction, (isInside) => isInside ? Effect.void : keptUp(run))
     const drain = Effect.fn("Runs.drain")((within: Duration.Input) => claims.drain(Duration.fromInputUnsafe(within)))
     const drainTime = yield* DrainTime
     yield* Effect.addFinalizer(() =>

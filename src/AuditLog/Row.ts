@@ -75,20 +75,30 @@ export interface Note {
   readonly turns: number
   /** The call that the event is about. */
   readonly part: Transcript.ToolCallPart | undefined
+  /** The JSON text of the parameters that a person has put in the place of the call's. */
+  readonly edited: string | null
 }
 
-const partOf = (before: RunState | undefined, event: RunEvent): Transcript.ToolCallPart | undefined => {
+const callOf = (before: RunState | undefined, event: RunEvent) => {
   const call = "call" in event ? event.call : undefined
-  return call === undefined ? undefined : before?.open?.calls.find(({ part }) => part.id === call)?.part
+  return call === undefined ? undefined : before?.open?.calls.find(({ part }) => part.id === call)
 }
 
 /** What the row of an event is made of; nothing for the events that say what is about to be done. */
 export const noteOf = ({ after, before, logged }: Step): Note | undefined => {
   const { event } = logged
-  return event._tag === "TurnStarted" || event._tag === "ToolStarted"
-    ? undefined
-    : { logged, started: after.started, turns: after.turns, part: partOf(before, event) }
+  if (event._tag === "TurnStarted" || event._tag === "ToolStarted") return undefined
+  const call = callOf(before, event)
+  return { logged, started: after.started, turns: after.turns, part: call?.part, edited: call?.approval?.parameters ?? null }
 }
+
+const sensitiveOf = (lookup: Lookup, { part, started }: Note) => part === undefined ? [] : lookup(started.agent, part.name)?.sensitive
+
+/** A call's result without the secrets of the parameters that it repeats. */
+const resultOf = (lookup: Lookup, note: Note, result: string): string =>
+  note.edited === null
+    ? result
+    : result.replaceAll(note.edited, () => JSON.stringify(inputOf(parse(note.edited ?? ""), sensitiveOf(lookup, note))))
 
 const parametersOf = (lookup: Lookup, { part, started }: Note) => {
   if (part === undefined) return {}
@@ -120,8 +130,8 @@ const toolSaid = (lookup: Lookup, note: Note, event: RunEvent): Said | undefined
         call_id: event.call,
         success,
         duration_ms: event.durationMs,
-        output_summary: success ? line(event.result) : event.outcome,
-        error_message: success ? null : line(event.fatal ?? event.result),
+        output_summary: success ? line(resultOf(lookup, note, event.result)) : event.outcome,
+        error_message: success ? null : line(event.fatal ?? resultOf(lookup, note, event.result)),
         execution: execution(note, event.durationMs, true, (event.attempts ?? 1) - 1),
         ...parametersOf(lookup, note)
       }
@@ -150,18 +160,16 @@ const toolSaid = (lookup: Lookup, note: Note, event: RunEvent): Said | undefined
     case "ApprovalRequested":
       return { action: "approval", tool_name: name(event.name), call_id: event.call, ...parametersOf(lookup, note) }
     case "ApprovalDecided": {
-      const { part, started } = note
       const asked = parametersOf(lookup, note)
-      const sensitive = part === undefined ? [] : lookup(started.agent, part.name)?.sensitive
       return {
         action: "approval",
-        tool_name: name(part?.name ?? event.call),
+        tool_name: name(note.part?.name ?? event.call),
         call_id: event.call,
         principal: event.by,
         success: event.decision === "approved",
         output_summary: line(event.comment === null ? event.decision : `${event.decision}: ${event.comment}`),
         ...asked,
-        ...(event.parameters === null ? {} : { input_params: inputOf(parse(event.parameters), sensitive) })
+        ...(event.parameters === null ? {} : { input_params: inputOf(parse(event.parameters), sensitiveOf(lookup, note)) })
       }
     }
     default:

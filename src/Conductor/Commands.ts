@@ -160,9 +160,11 @@ export const makeCommands = Effect.gen(function*() {
       const isPlain = mode === "steer" || mode === "reject"
       return (yield* command(run, isPlain ? message : { ...message, mode }, options?.dedupe)).id
     }),
-    cancel: Effect.fn("Conductor.cancel")((run, reason) =>
-      Effect.asVoid(command(run, { _tag: "Cancel", reason: reason ?? null }, "cancel"))
-    ),
+    cancel: Effect.fn("Conductor.cancel")(function*(run, reason) {
+      // Many cancels are one, but one of before a retry is none of after it.
+      const { epoch } = yield* log.find(run)
+      yield* command(run, { _tag: "Cancel", reason: reason ?? null }, `cancel:${epoch}`)
+    }),
     approvals: Effect.fn("Conductor.approvals")(function*(options) {
       const requests = yield* approval.pending(yield* CurrentOrg, options?.limit ?? 100)
       return yield* Effect.forEach(requests, (request) =>

@@ -16,13 +16,15 @@ export interface Transaction {
   readonly sql: SqlClient
   /**
    * Performs an effect in a transaction and adds what `appendOf` makes of its result before COMMIT; the append as it was
-   * written. No other append of the run may be under way. Performed again where the connection was lost, after the log was
-   * asked whether the COMMIT arrived. The effect's own failures roll everything back.
+   * written, which `learn` is told before anything can interrupt. No other append of the run may be under way. Performed again
+   * where the connection was lost, after the log was asked whether the COMMIT arrived. Everything is rolled back where the
+   * effect fails, and where `appendOf` has nothing to append any more.
    */
   readonly perform: <A, E, R>(
     effect: Effect.Effect<A, E, R>,
-    appendOf: (result: A) => Append
-  ) => Effect.Effect<Append, E | SqlError | AppendError, R>
+    appendOf: (result: A) => Append | undefined,
+    learn: (append: Append) => void
+  ) => Effect.Effect<void, E | SqlError | AppendError, R>
 }
 
 /** What a transaction needs of the store that it is of. */
@@ -43,14 +45,21 @@ export const makeTransaction = ({ isTransient, patience, sql, write, written }: 
     cause.reasons.flatMap((reason) => Cause.isFailReason(reason) ? [reason.error] : Cause.isDieReason(reason) ? [reason.defect] : [])
       .find((error): error is SqlError => isSqlError(error) && isTransient(error))
 
-  const perform = Effect.fnUntraced(function*<A, E, R>(effect: Effect.Effect<A, E, R>, appendOf: (result: A) => Append) {
+  type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+  const settled = Effect.fnUntraced(function*<A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    appendOf: (result: A) => Append | undefined,
+    restore: Restore
+  ) {
     let tried: Append | undefined
-    const once = sql.withTransaction(Effect.gen(function*() {
+    const once = sql.withTransaction(restore(Effect.gen(function*() {
       const append = appendOf(yield* effect)
+      if (append === undefined) return yield* Effect.interrupt
       tried = append
       const outcome = yield* write(append)
       return outcome._tag === "Appended" ? outcome.append : yield* outcome.error
-    }))
+    })))
     const last = (yield* Clock.currentTimeMillis) + Duration.toMillis(patience)
     for (let pause = 50;; pause = Math.min(1_000, 2 * pause)) {
       const before = tried
@@ -59,17 +68,24 @@ export const makeTransaction = ({ isTransient, patience, sql, write, written }: 
       const error = lost(exit.cause)
       const isRepeated = before !== undefined && Option.exists(Cause.findErrorOption(exit.cause), isFenced)
       // A COMMIT whose answer was lost may have arrived all the same.
-      const found = tried === undefined || (error === undefined && !isRepeated) ? Option.none() : yield* Effect.option(written(tried))
+      const found = tried === undefined || (error === undefined && !isRepeated)
+        ? Option.none()
+        : yield* restore(Effect.option(written(tried)))
       if (Option.isSome(found) && Option.isSome(found.value)) return found.value.value
       if (error === undefined) return yield* Effect.failCause(exit.cause)
       if ((yield* Clock.currentTimeMillis) >= last) {
         return yield* new StorageFailed({ operation: "transaction", problem: error.message, cause: error })
       }
-      yield* Effect.sleep(pause)
+      yield* restore(Effect.sleep(pause))
     }
   })
 
-  return { sql, perform }
+  return {
+    sql,
+    perform: (effect, appendOf, learn) =>
+      // What was committed must be known, also where the run is interrupted right then.
+      Effect.uninterruptibleMask((restore) => Effect.map(settled(effect, appendOf, restore), learn))
+  }
 }
 
 const isFenced = (error: unknown): boolean => error instanceof Fenced

@@ -12,8 +12,8 @@ export type Admission =
   | {
     readonly _tag: "Admitted"
     readonly parameters: unknown
-    /** What the model is told of the result. */
-    readonly told: (result: string) => string
+    /** What the model is told of the call's end, by how it ended. */
+    readonly told: (result: string, isSuccess: boolean) => string
   }
   /** Approval is asked for. */
   | { readonly _tag: "Waits" }
@@ -75,7 +75,8 @@ const answered = Effect.fnUntraced(function*(
     return refused(`This call was denied by ${approval.by ?? "somebody"}${approval.comment === null ? "." : `: ${approval.comment}`}`)
   }
   const policy = tool.approval?.policy ?? ""
-  if (approval.digest !== (yield* digest(journal, tool, call, parameters, policy))) {
+  // A call that has begun was let through before: to call it denied now would be a lie.
+  if (call.status !== "started" && approval.digest !== (yield* digest(journal, tool, call, parameters, policy))) {
     return refused("This call is not the one that was approved: it, or the rule for it, has changed. Ask again with a new call.")
   }
   const { parameters: edited } = approval
@@ -86,7 +87,10 @@ const answered = Effect.fnUntraced(function*(
       onSuccess: (changed): Admission => ({
         _tag: "Admitted",
         parameters: changed,
-        told: (result) => `{"parametersChangedBy":${json(approval.by)},"parameters":${edited},"result":${result}}`
+        told: (result, isSuccess) =>
+          isSuccess
+            ? `{"parametersChangedBy":${json(approval.by)},"parameters":${edited},"result":${result}}`
+            : `${result} (${approval.by ?? "Somebody"} had changed the parameters to ${edited}.)`
       }),
       onFailure: () => refused(`This call was approved by ${approval.by ?? "somebody"} with parameters that do not fit the tool, so it was not made.`)
     })

@@ -1,5 +1,6 @@
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -143,7 +144,8 @@ export const makeClaims = Effect.gen(function*() {
       }),
       Effect.tap(Effect.sync(() => troubles.delete(journal.run))),
       Effect.exit,
-      Effect.provideContext(services),
+      // What its starter has around it, such as a transaction, is not the run's.
+      Effect.updateContext((_: Context.Context<never>) => services),
       Effect.forkIn(scope)
     )
   })
@@ -208,23 +210,23 @@ export const makeClaims = Effect.gen(function*() {
     return true
   })
 
-  /**
-   * Takes no new runs, waits for those under way, and parks what is not done in time. Which runs became what.
-   */
+  /** Takes no new runs, waits for those under way, and parks what is not done in time. Which runs became what. */
   const drain = Effect.fnUntraced(function*(within: Duration.Duration): Effect.fn.Return<Drained> {
     isDraining = true
-    const all = [...handles.values()]
-    const wait = Effect.forEach(all, ({ stopped }) => Effect.exit(Deferred.await(stopped)), { concurrency: "unbounded" })
-    const ended = yield* Effect.timeoutOption(wait, within)
-    if (Option.isSome(ended)) return { finished: all.map(({ journal }) => journal.run), parked: [] }
-    for (const { journal } of handles.values()) journal.halt("shutdown")
-    yield* Effect.timeoutOption(wait, parkTime)
-    const left = new Set(handles.values())
-    const isParked = (handle: Handle) => left.has(handle) || handle.journal.state().parked === "shutdown"
-    return {
-      finished: all.filter((handle) => !isParked(handle)).map(({ journal }) => journal.run),
-      parked: all.filter(isParked).map(({ journal }) => journal.run)
+    const wait = (all: ReadonlyArray<Handle>) =>
+      Effect.forEach(all, ({ stopped }) => Effect.exit(Deferred.await(stopped)), { concurrency: "unbounded" })
+    const first = [...handles.values()]
+    yield* Effect.timeoutOption(wait(first), within)
+    const left = [...handles.values()]
+    for (const { journal } of left) journal.halt("shutdown")
+    yield* Effect.timeoutOption(wait(left), parkTime)
+    const all = [...new Set([...first, ...left])]
+    const isFinished = ({ journal }: Handle) => {
+      const { parked, status } = journal.state()
+      return handles.get(journal.run)?.journal !== journal && (isOver(status) || (status === "parked" && parked !== "shutdown"))
     }
+    const runsOf = (some: ReadonlyArray<Handle>) => some.map(({ journal }) => journal.run)
+    return { finished: runsOf(all.filter(isFinished)), parked: runsOf(all.filter((handle) => !isFinished(handle))) }
   })
 
   return {

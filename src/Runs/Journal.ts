@@ -158,19 +158,24 @@ export const makeJournal = Effect.fnUntraced(function*(options: {
       if (done === undefined || Exit.isFailure(done)) outstanding.push(pending)
     })
 
-  const transact: Journal["transact"] = (transaction, effect, eventsOf) =>
+  const transact = <A, E, R>(
+    transaction: Transaction,
+    effect: Effect.Effect<A, E, R>,
+    eventsOf: (result: A) => Events,
+    isSealed: () => boolean
+  ) =>
     Effect.andThen(Effect.andThen(flushed, idle.await), Effect.suspend(() => {
       const before = current
-      const appendOf = (result: Effect.Success<typeof effect>) => {
+      // A transaction that outlives its part of the run must not be written, nor change what goes on without it.
+      const appendOf = (result: A): Append | undefined => {
+        if (isSealed()) return undefined
         current = before
         return build(eventsOf(result))
       }
-      // What was committed must be known here, also when it is interrupted right then.
-      return Effect.uninterruptibleMask((restore) =>
-        transaction.perform(restore(effect), appendOf).pipe(
-          Effect.map(learn),
-          Effect.onError(() => Effect.sync(() => current = before))
-        ))
+      return Effect.onError(transaction.perform(effect, appendOf, learn), () =>
+        Effect.sync(() => {
+          if (!isSealed()) current = before
+        }))
     }))
 
   const mail: Array<Waiting> = []
@@ -201,7 +206,7 @@ export const makeJournal = Effect.fnUntraced(function*(options: {
         free(Effect.suspend(() => {
           const hold = Latch.makeUnsafe(false)
           held = hold
-          return Effect.ensuring(transact(transaction, effect, eventsOf), Effect.sync(() => {
+          return Effect.ensuring(transact(transaction, effect, eventsOf, () => sealed), Effect.sync(() => {
             held = undefined
             hold.openUnsafe()
           }))

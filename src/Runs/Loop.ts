@@ -56,6 +56,12 @@ const finish = Effect.fnUntraced(function*(
   )
 })
 
+/** A pause, cut where the turn's time is over. */
+const withinTurn = (journal: Journal, delayMs: number): number => {
+  const { limits: { turnMs }, turnSince } = journal.state()
+  return turnMs === undefined ? delayMs : Math.max(0, Math.min(delayMs, turnSince + turnMs - journal.clock.currentTimeMillisUnsafe()))
+}
+
 /** Does what comes next. True once the run has ended or is parked. */
 const perform = (journal: Journal, next: Next): Effect.Effect<boolean, AppendError, Needs> => {
   switch (next._tag) {
@@ -63,7 +69,7 @@ const perform = (journal: Journal, next: Next): Effect.Effect<boolean, AppendErr
       return Effect.succeed(true)
     case "CallModel":
       return callModel(journal, next.attempt).pipe(
-        next.delayMs === 0 ? (call) => call : Effect.delay(next.delayMs),
+        next.delayMs === 0 ? (call) => call : Effect.delay(withinTurn(journal, next.delayMs)),
         Effect.as(false),
         Effect.catchTag(["BudgetExceeded", "UnpricedModel", "UnknownModel", "ForbiddenModel", "TurnTimedOut"], (error) => fail(journal, error))
       )

@@ -24,7 +24,7 @@ interface Execution {
   readonly about: Tool.Call["Service"]
   readonly limit: Duration.Duration
   /** What the model is told of a result, where a person changed the parameters. */
-  readonly told: (result: string) => string
+  readonly told: (result: string, isSuccess: boolean) => string
   /** The event that ends it. */
   readonly completed: (ending: Ending) => Events
   attempts: number
@@ -52,7 +52,7 @@ const execute = Effect.fnUntraced(function*(journal: Journal, execution: Executi
     execution.attempts++
     return perform(tool, limit, tool.handle(parameters, about, journal.services, transaction?.sql))
   })
-  const success = (result: string): Ending => ({ outcome: "success", result: told(result) })
+  const success = (result: string): Ending => ({ outcome: "success", result: told(result, true) })
   const written: Effect.Effect<unknown, unknown> = transaction === undefined
     ? Effect.flatMap(attempted(execution, counted), (result) => journal.emit(completed(success(result))))
     // What its handler itself fails with of the log's errors is not about this log.
@@ -71,7 +71,7 @@ const execute = Effect.fnUntraced(function*(journal: Journal, execution: Executi
   if (failure instanceof TookTooLong && tool.effect === "unsafe") {
     yield* doubt(journal, call.part, "it did not finish within its time limit")
   }
-  yield* journal.emit(completed(ending))
+  yield* journal.emit(completed({ ...ending, result: told(ending.result, false) }))
 })
 
 const runCall = Effect.fnUntraced(function*(journal: Journal, call: Call): Effect.fn.Return<void, AppendError> {
@@ -131,7 +131,7 @@ const runCall = Effect.fnUntraced(function*(journal: Journal, call: Call): Effec
   if (call.status === "started" && call.effect === "reconcilable") {
     const before = yield* Effect.result(reconcile(tool, execution.parameters, execution.about))
     if (before._tag === "Failure") return yield* doubt(journal, part, before.failure.reason)
-    if (Option.isSome(before.success)) return yield* complete({ outcome: "success", result: execution.told(before.success.value) })
+    if (Option.isSome(before.success)) return yield* complete({ outcome: "success", result: execution.told(before.success.value, true) })
   }
   const started = { _tag: "ToolStarted", v: 1, turn, call: part.id, name: part.name, effect: tool.effect, key } as const
   // A pure tool may be repeated, so the world cannot get ahead of the log through it.

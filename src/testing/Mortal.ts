@@ -102,13 +102,17 @@ export const makeMortal = (number: number, death: Death | undefined, time: Pick<
 
     const transaction = ({ perform, sql }: Transaction): Transaction => ({
       sql,
-      perform: (effect, appendOf) =>
-        perform(Effect.tap(effect, reach("before append", () => "a transaction")), appendOf).pipe(
-          Effect.tap((append) => Effect.suspend(() => {
+      perform: (effect, appendOf, learn) =>
+        Effect.suspend(() => {
+          let written: Append | undefined
+          return perform(Effect.tap(effect, reach("before append", () => "a transaction")), appendOf, (append) => {
+            written = append
             runs.add(append.run)
-            return reach("after append", () => told(append))
-          }))
-        )
+            learn(append)
+          }).pipe(
+            Effect.tap(Effect.suspend(() => reach("after append", () => written === undefined ? "a transaction" : told(written))))
+          )
+        })
     })
 
     return {

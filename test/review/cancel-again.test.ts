@@ -1,5 +1,5 @@
 import { assert, layer } from "@effect/vitest"
-import { Effect, Fiber, Schema } from "effect"
+import { Effect, Schema } from "effect"
 import * as TestClock from "effect/testing/TestClock"
 import { Agent, Conductor, Model, Plugin, Tool } from "../../src/index.ts"
 import * as testing from "../../src/testing.ts"

@@ -1,7 +1,6 @@
 import { assert, it } from "@effect/vitest"
-import { Effect, Latch, Layer, Schema } from "effect"
+import { Effect, Latch, Schema } from "effect"
 import { Agent, Conductor, Model, Plugin, Tool } from "../../src/index.ts"
-import { Inbox } from "../../src/Inbox.ts"
 import { scripted } from "../support/conductors.ts"
 
 const begun = Latch.makeUnsafe(false)

@@ -1,5 +1,5 @@
-import { assert, layer, it } from "@effect/vitest"
-import { Duration, Effect, Latch, Layer, Ref, Schema } from "effect"
+import { assert, it } from "@effect/vitest"
+import { Effect, Latch, Layer, Ref, Schema } from "effect"
 import { Agent, Conductor, Model, Plugin, Tool } from "../../src/index.ts"
 import { Tables } from "../../src/RunLog.ts"
 import * as testing from "../../src/testing.ts"

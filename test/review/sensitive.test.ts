@@ -1,6 +1,5 @@
 import { assert, layer } from "@effect/vitest"
-import { Effect, Fiber, Schema } from "effect"
-import * as TestClock from "effect/testing/TestClock"
+import { Effect, Schema } from "effect"
 import { Agent, AuditLog, Conductor, Model, Plugin, Tool } from "../../src/index.ts"
 import * as testing from "../../src/testing.ts"
 

@@ -1,5 +1,5 @@
 import { assert, layer } from "@effect/vitest"
-import { Clock, Effect, Latch, Schema } from "effect"
+import { Clock, Context, Effect, Latch, Schema } from "effect"
 import * as SqlClient from "effect/sql/SqlClient"
 import { Agent, Conductor, Model, Plugin, Tool } from "../../src/index.ts"
 import * as testing from "../../src/testing.ts"
@@ -30,7 +30,8 @@ for (const { layer: runtime, name } of runtimes([agent], provider).slice(2)) {
   layer(runtime, { excludeTestServices: true })(`A transactional tool that is slow to stop (${name})`, (it) => {
     for (const how of ["finalizer", "uninterruptible"]) {
       it.effect(`is interrupted, and the run goes on in its process: ${how}`, () => Effect.gen(function*() {
-        const sql = yield* SqlClient.SqlClient
+        // The runtimes over databases have it, though the common type of all three does not say so.
+        const sql = Context.getUnsafe(yield* Effect.context<never>(), SqlClient.SqlClient)
         yield* sql`CREATE TABLE IF NOT EXISTS slow_bookings (how text)`
         begun.closeUnsafe()
         const run = yield* Conductor.start(agent, `book ${how}`)
