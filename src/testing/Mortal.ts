@@ -80,6 +80,10 @@ export const makeMortal = (number: number, death: Death | undefined, time: Pick<
   const reach = (place: Place, what: () => string): Effect.Effect<void> =>
     Effect.flatMap(survives(place, what), (alive) => alive ? Effect.void : Effect.never)
 
+  /** The same for those who cannot be interrupted, as a transaction cannot. */
+  const within = (place: Place, what: () => string): Effect.Effect<void, StorageFailed> =>
+    Effect.flatMap(survives(place, what), (alive) => alive ? Effect.void : silence)
+
   /** Asks the store, which a dead process neither asks nor hears any more. */
   const living = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | StorageFailed> =>
     Effect.suspend((): Effect.Effect<A, E | StorageFailed> =>
@@ -103,16 +107,18 @@ export const makeMortal = (number: number, death: Death | undefined, time: Pick<
     const transaction = ({ perform, sql }: Transaction): Transaction => ({
       sql,
       perform: (effect, appendOf) =>
-        perform(Effect.tap(effect, reach("before append", () => "a transaction")), appendOf).pipe(
+        perform(Effect.tap(effect, within("before append", () => "a transaction")), appendOf).pipe(
           Effect.tap((append) => Effect.suspend(() => {
             runs.add(append.run)
-            return reach("after append", () => told(append))
+            return within("after append", () => told(append))
           }))
         )
     })
 
+    // What is written at once could not be lost on its way.
+    const { write: _, ...rest } = real
     return {
-      ...real,
+      ...rest,
       transaction: real.transaction === undefined ? undefined : transaction(real.transaction),
       // One at a time, so that every append is a place of its own.
       flush: (batch) => living(Effect.map(Effect.forEach(batch, (append) => flushOne(append)), (outcomes) => outcomes.flat())),
