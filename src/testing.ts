@@ -13,6 +13,9 @@
  *   }))
  * })
  * ```
+ *
+ * {@link CrashMatrix} lets the process of a program die everywhere, resumes what it left, and checks it. {@link Export} keeps
+ * a stored run as a document, and {@link Replay} runs the agent of today on it.
  */
 export * from "./testing/Check.ts"
 export * as CrashMatrix from "./testing/CrashMatrix.ts"

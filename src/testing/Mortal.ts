@@ -80,6 +80,10 @@ export const makeMortal = (number: number, death: Death | undefined, time: Pick<
   const reach = (place: Place, what: () => string): Effect.Effect<void> =>
     Effect.flatMap(survives(place, what), (alive) => alive ? Effect.void : Effect.never)
 
+  /** The same for those who cannot be interrupted, as a transaction cannot. */
+  const within = (place: Place, what: () => string): Effect.Effect<void, StorageFailed> =>
+    Effect.flatMap(survives(place, what), (alive) => alive ? Effect.void : silence)
+
   /** Asks the store, which a dead process neither asks nor hears any more. */
   const living = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E | StorageFailed> =>
     Effect.suspend((): Effect.Effect<A, E | StorageFailed> =>
@@ -105,18 +109,20 @@ export const makeMortal = (number: number, death: Death | undefined, time: Pick<
       perform: (effect, appendOf, learn) =>
         Effect.suspend(() => {
           let written: Append | undefined
-          return perform(Effect.tap(effect, reach("before append", () => "a transaction")), appendOf, (append) => {
+          return perform(Effect.tap(effect, within("before append", () => "a transaction")), appendOf, (append) => {
             written = append
             runs.add(append.run)
             learn(append)
           }).pipe(
-            Effect.tap(Effect.suspend(() => reach("after append", () => written === undefined ? "a transaction" : told(written))))
+            Effect.tap(Effect.suspend(() => within("after append", () => written === undefined ? "a transaction" : told(written))))
           )
         })
     })
 
+    // What is written at once could not be lost on its way.
+    const { write: _, ...rest } = real
     return {
-      ...real,
+      ...rest,
       transaction: real.transaction === undefined ? undefined : transaction(real.transaction),
       // One at a time, so that every append is a place of its own.
       flush: (batch) => living(Effect.map(Effect.forEach(batch, (append) => flushOne(append)), (outcomes) => outcomes.flat())),

@@ -221,10 +221,10 @@ describe("CrashMatrix", () => {
           check: bookedOnce,
           database: layer,
           deaths: 2,
-          pairs: 40
+          pairs: 24
         })
         for (const [place, deaths] of Object.entries(report.byPlace)) if (!place.endsWith("command")) assert.isAbove(deaths, 0, place)
-        assert.isAbove(report.schedules, 60)
+        assert.isAbove(report.schedules, 50)
         console.log(`CrashMatrix: ${report.schedules} schedules in ${((performance.now() - start) / 1_000).toFixed(1)} s on ${name}`)
       }), 120_000)
   }

@@ -55,6 +55,18 @@ describe("Replay", () => {
       }))
   }
 
+  it.effect("plays a run that is under way as far as it has come", () =>
+    Effect.gen(function*() {
+      for (const file of ["0.1.0-tools.json", "0.1.0-retried.json", "0.2.0-approved.json", "0.2.0-queued.json"]) {
+        const document = yield* load(file)
+        for (let length = 2; length < document.events.length; length++) {
+          const part = { ...document, events: document.events.slice(0, length) }
+          const { events } = yield* Replay.run(part, { agents })
+          assert.strictEqual(text(part, events), Export.print(part))
+        }
+      }
+    }))
+
   it.effect("shows the first request that is another one, line by line", () =>
     Effect.gen(function*() {
       const brief = yield* changed("0.1.0-tools.json", { ...clerk, instructions: "You are the clerk of an invented shop. Answer in two sentences." })
