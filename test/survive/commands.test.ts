@@ -77,7 +77,7 @@ describe("commands from another process", () => {
         assert.deepStrictEqual(director.asked.at(-1)?.users, ["Go.", "first", "first", "second", "second", "third", "third"])
         yield* testing.check(run)
       }).pipe(Effect.provide(onlooker(at)))
-    }), 60_000)
+    }), 120_000)
 
   it.live("decide about and resolve calls of runs that nobody performs, and somebody goes on with them", () =>
     Effect.gen(function*() {
@@ -120,5 +120,5 @@ describe("commands from another process", () => {
         assert.include(results[2], "Too dear.")
       }).pipe(Effect.provide(onlooker(at)))
       assert.deepStrictEqual(director.executed.map(({ id, name }) => `${name} ${id}`), ["first b", "second a"])
-    }), 60_000)
+    }), 120_000)
 })

@@ -40,9 +40,9 @@ const model = testing.script((request) => {
 const impatient = Layer.mergeAll(
   // Runs that stop and are taken over again are what is expected here.
   Layer.succeed(References.MinimumLogLevel, "Error"),
-  Layer.succeed(FlushPatience, Duration.millis(300)),
-  Layer.succeed(LeaseTime, Duration.seconds(2)),
-  Layer.succeed(LeaseRenewal, Duration.millis(400))
+  Layer.succeed(FlushPatience, Duration.seconds(1)),
+  Layer.succeed(LeaseTime, Duration.seconds(3)),
+  Layer.succeed(LeaseRenewal, Duration.millis(700))
 )
 
 const options = { agents: [agent], models: testing.models(model) } as const
@@ -75,7 +75,7 @@ const livesThrough = <R>({ breaks, mends, says }: Fault<R>) =>
     )
     assert.strictEqual(refused._tag, "StorageFailed")
     assert.match(refused.message, says)
-    const waited = yield* Effect.exit(conductor.result(told).pipe(Effect.timeout("5 seconds")))
+    const waited = yield* Effect.exit(conductor.result(told).pipe(Effect.timeout("8 seconds")))
     assert.isTrue(Exit.isFailure(waited))
     const sent = yield* Effect.exit(conductor.send(told, "perhaps"))
     // What is there can be read all the while.
@@ -154,13 +154,13 @@ describe("a full disk", () => {
     Effect.gen(function*() {
       const { url } = yield* freshPostgres()
       yield* Effect.provide(livesThrough({ breaks: full, mends: emptied, says: /No space left on device/ }), onPostgres(url))
-    }), 60_000)
+    }), 120_000)
 
   it.live("is lived through (pglite, its error in a double)", () =>
     Effect.gen(function*() {
       const dir = yield* freshDirectory
       yield* Effect.provide(livesThrough({ breaks: full, mends: emptied, says: /No space left on device/ }), onPglite(dir))
-    }), 60_000)
+    }), 120_000)
 
   it.live("is lived through (postgres, a small file system)", (context) =>
     Effect.gen(function*() {
@@ -174,7 +174,7 @@ describe("a full disk", () => {
         Effect.ensuring(administer((sql) => sql.unsafe(`ALTER DATABASE ${name} SET TABLESPACE pg_default`).unprepared)),
         Effect.ensuring(administer((sql) => sql.unsafe(`DROP TABLESPACE ${name}`).unprepared))
       )
-    }), 60_000)
+    }), 120_000)
 
   it.live("is lived through (pglite, a small file system)", (context) =>
     Effect.gen(function*() {
@@ -183,7 +183,7 @@ describe("a full disk", () => {
       const dir = path.join(disk, "data")
       fs.cpSync(yield* freshDirectory, dir, { recursive: true })
       yield* Effect.provide(livesThrough(ballast(disk)), onPglite(dir))
-    }), 60_000)
+    }), 120_000)
 })
 
 describe("a database turned read-only", () => {
@@ -198,5 +198,5 @@ describe("a database turned read-only", () => {
           )
         )
       yield* Effect.provide(livesThrough({ breaks: turn("on"), mends: turn("off"), says: /read-only/ }), onPostgres(url))
-    }), 60_000)
+    }), 120_000)
 })

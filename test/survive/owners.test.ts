@@ -86,5 +86,5 @@ describe("ten processes and one run", () => {
       }).pipe(Effect.provide(onlooker(at)))
       assert.deepStrictEqual(director.executed.map(({ name }) => name), ["owner", "next"])
       assert.strictEqual(new Set(director.executed.map(({ key }) => key)).size, 1)
-    }), 60_000)
+    }), 120_000)
 })
