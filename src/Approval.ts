@@ -9,8 +9,8 @@ import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { type Request, table } from "./Approval/Request.ts"
 import { problemOf } from "./Database.ts"
-import { ApprovalId, OrgId, RunId, StorageFailed } from "./Run.ts"
-import { Tables } from "./RunLog.ts"
+import { type AgentName, ApprovalId, OrgId, RunId, StorageFailed } from "./Run.ts"
+import { Store, Tables } from "./RunLog.ts"
 
 export * from "./Approval/Error.ts"
 export { projection, type Request, type Status } from "./Approval/Request.ts"
@@ -76,8 +76,8 @@ export class Approval extends Context.Service<Approval, {
   readonly find: (id: string) => Effect.Effect<Option.Option<Request>, StorageFailed>
   /** The requests of an organisation that wait for a decision, oldest first. */
   readonly pending: (org: OrgId, limit: number) => Effect.Effect<ReadonlyArray<Request>, StorageFailed>
-  /** The runs with a request whose time is over, at most a hundred. */
-  readonly overdue: Effect.Effect<ReadonlyArray<RunId>, StorageFailed>
+  /** The runs of these agents with a request whose time is over, at most a hundred, those that have waited longest first. */
+  readonly overdue: (agents: ReadonlyArray<AgentName>) => Effect.Effect<ReadonlyArray<RunId>, StorageFailed>
 }>()("conductor-ai/Approval") {
   /** Requests in Postgres. */
   static readonly layer = Layer.effect(Approval, Effect.gen(function*() {
@@ -98,23 +98,31 @@ export class Approval extends Context.Service<Approval, {
           failed
         )
       ),
-      overdue: Effect.flatMap(Clock.currentTimeMillis, (now) =>
-        sql<{ readonly run_id: RunId }>`
-          SELECT DISTINCT run_id FROM approvals WHERE status = 'pending' AND expires_at <= to_timestamp(${now}::double precision / 1000)
-          LIMIT 100`.pipe(Effect.map((rows) => rows.map((row) => row.run_id)), failed))
+      overdue: (agents) =>
+        Effect.flatMap(Clock.currentTimeMillis, (now) =>
+          agents.length === 0 ? Effect.succeed([]) : sql<{ readonly run_id: RunId }>`
+            SELECT a.run_id FROM approvals a JOIN runs r ON r.id = a.run_id
+            WHERE a.status = 'pending' AND a.expires_at <= to_timestamp(${now}::double precision / 1000) AND ${sql.in("r.agent", agents)}
+            ORDER BY a.expires_at LIMIT 100`.pipe(Effect.map((rows) => [...new Set(rows.map((row) => row.run_id))]), failed))
     })
   }))
 
   /** Requests in process memory, beside `RunLog.layerMemory`. */
   static readonly layerMemory = Layer.effect(Approval, Effect.gen(function*() {
     const requests = table(yield* Tables)
+    const store = yield* Store
     return Approval.of({
       find: (id) => Effect.sync(() => Option.fromUndefinedOr(requests.get(id))),
       pending: (org, limit) =>
         Effect.sync(() => [...requests.values()].filter((one) => one.org === org && one.status === "pending").slice(0, limit)),
-      overdue: Effect.map(Clock.currentTimeMillis, (now) => [
-        ...new Set([...requests.values()].filter((one) => one.status === "pending" && one.expiresAt <= now).map((one) => one.run))
-      ])
+      overdue: (agents) =>
+        Effect.flatMap(Clock.currentTimeMillis, (now) => {
+          const late = [...requests.values()].filter((one) => one.status === "pending" && one.expiresAt <= now)
+          const runs = [...new Set(late.toSorted((a, b) => a.expiresAt - b.expiresAt).map((one) => one.run))]
+          const isOurs = (run: RunId) =>
+            Effect.map(store.find(run), Option.exists((row) => agents.includes(row.agent)))
+          return Effect.map(Effect.filter(runs, isOurs), (ours) => ours.slice(0, 100))
+        })
     })
   }))
 }

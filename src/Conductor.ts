@@ -90,7 +90,7 @@ export class Conductor extends Context.Service<Conductor, {
   readonly decide: Commands["decide"]
   readonly resolve: Commands["resolve"]
   readonly drain: Runs["Service"]["drain"]
-  readonly retry: Runs["Service"]["retry"]
+  readonly retry: Commands["retry"]
   /** Goes on with an unfinished run that nobody performs, as soon as its last owner's lease has ended. */
   readonly attend: Runs["Service"]["attend"]
   readonly find: RunLog.RunLog["Service"]["find"]
@@ -140,7 +140,6 @@ export class Conductor extends Context.Service<Conductor, {
       watch: log.watch,
       newRun: Effect.map(random.uuidV7(), (id) => RunId.make(id)),
       ...commands,
-      retry: runs.retry,
       attend: runs.attend,
       drain: runs.drain,
       find: log.find,

@@ -9,7 +9,7 @@ import type { Registered } from "../Agent.ts"
 import { type Command, Inbox } from "../Inbox.ts"
 import { CurrentOrg, CurrentPrincipal } from "../Org.ts"
 import {
-  type Approval as Asked, type Call, type InboxId, RunConflict, type RunId, type RunNotFound, type RunState, type StorageFailed, type SteerMode
+  type Approval as Asked, type Call, type InboxId, RunConflict, type RunId, RunNotFound, type RunState, type StorageFailed, type SteerMode
 } from "../Run.ts"
 import { RunLog } from "../RunLog.ts"
 import { Registry, Runs } from "../Runs.ts"
@@ -58,6 +58,8 @@ export interface Commands {
     decision: Decision
   ) => Effect.Effect<RunId, ApprovalError | RunNotFound | RunConflict | StorageFailed>
   readonly resolve: (run: RunId, call: string, resolution: Resolution) => Effect.Effect<void, RunNotFound | RunConflict | StorageFailed>
+  /** Lets a failed run go on from its log, under its limits counted anew. */
+  readonly retry: (run: RunId, options?: Partial<Parameters<Runs["Service"]["retry"]>[1]>) => ReturnType<Runs["Service"]["retry"]>
 }
 
 const callOf = (state: RunState, approval: string): (Call & { readonly approval: Asked }) | undefined =>
@@ -87,7 +89,14 @@ export const makeCommands = Effect.gen(function*() {
   const approval = yield* Approval
   const registry = yield* Registry
 
+  /** A run of the current organisation; another's is as if it were not there. */
+  const ours = Effect.fnUntraced(function*(run: RunId) {
+    const row = yield* log.find(run)
+    return row.org === (yield* CurrentOrg) ? row : yield* new RunNotFound({ run })
+  })
+
   const command = Effect.fnUntraced(function*(run: RunId, command: Command, dedupe?: string) {
+    yield* ours(run)
     const by = yield* CurrentPrincipal
     const sent = yield* inbox.send(dedupe === undefined ? { run, command, by } : { run, command, by, dedupe })
     yield* runs.attend(run)
@@ -136,6 +145,7 @@ export const makeCommands = Effect.gen(function*() {
   })
 
   const resolve = Effect.fn("Conductor.resolve")(function*(run: RunId, call: string, { comment, resolution, result }: Resolution) {
+    yield* ours(run)
     const state = yield* log.state(run)
     if (state.open?.calls.find(({ part }) => part.id === call)?.status !== "unknown") {
       const unknown = state.open?.calls.filter(({ status }) => status === "unknown").map(({ part }) => part.id) ?? []
@@ -153,7 +163,7 @@ export const makeCommands = Effect.gen(function*() {
   const commands: Commands = {
     send: Effect.fn("Conductor.send")(function*(run, text, options) {
       const mode = options?.mode ?? "steer"
-      if (mode === "reject" && (yield* log.find(run)).status === "running") {
+      if (mode === "reject" && (yield* ours(run)).status === "running") {
         return yield* new RunConflict({ run, problem: "it is at work and takes no message now; wait, or send with another mode." })
       }
       const message = { _tag: "Message", text } as const
@@ -162,7 +172,7 @@ export const makeCommands = Effect.gen(function*() {
     }),
     cancel: Effect.fn("Conductor.cancel")(function*(run, reason) {
       // Many cancels are one, but one of before a retry is none of after it.
-      const { epoch } = yield* log.find(run)
+      const { epoch } = yield* ours(run)
       yield* command(run, { _tag: "Cancel", reason: reason ?? null }, `cancel:${epoch}`)
     }),
     approvals: Effect.fn("Conductor.approvals")(function*(options) {
@@ -171,7 +181,11 @@ export const makeCommands = Effect.gen(function*() {
         Effect.catchTag(pending(request), "RunNotFound", () => Effect.succeed({ ...request, agent: "", parameters: "" })))
     }),
     decide,
-    resolve
+    resolve,
+    retry: Effect.fn("Conductor.retry")(function*(run, options) {
+      yield* ours(run)
+      yield* runs.retry(run, { principal: yield* CurrentPrincipal, ...options })
+    })
   }
   return commands
 })

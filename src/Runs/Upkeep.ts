@@ -77,7 +77,7 @@ export const keepUp = Effect.fnUntraced(function*(claims: Claims) {
   )
 
   const sweep = Effect.gen(function*() {
-    const addressed = [...(yield* inbox.addressed), ...(yield* approval.overdue)]
+    const addressed = [...(yield* inbox.addressed), ...(yield* approval.overdue(claims.agents))]
     const before = claims.performed()
     const resting = claims.resting()
     const orphans = takesOver || told.size > 0 ? yield* store.orphans(claims.agents, [...before, ...resting], orphansAtOnce) : []

@@ -27,7 +27,7 @@ layer(testing.layer({ agents: [agent], model: provider }))("A cancel", (it) => {
       assert.strictEqual((yield* conductor.state(run)).status, "running")
       yield* Conductor.cancel(run)
       yield* TestClock.adjust("2 seconds")
-      console.log((yield* testing.tags(run)).join(" "))
       assert.strictEqual((yield* conductor.state(run)).status, "cancelled")
+      yield* TestClock.adjust("1 minute")
     }))
 })

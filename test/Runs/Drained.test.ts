@@ -14,6 +14,5 @@ it.live("A run that was at work when its process ended is not told as finished, 
     yield* begun.await
     yield* Conductor.send(run, "hello")
     const drained = yield* Conductor.drain("10 millis")
-    console.log(JSON.stringify(drained), (yield* (yield* Conductor).state(run)).status)
     assert.deepStrictEqual(drained, { finished: [], parked: [run] })
   }).pipe(Effect.provide(Conductor.layerMemory({ agents: [agent], models: scripted(provider) }))), 60_000)
