@@ -1,5 +1,5 @@
 import { assert, layer } from "@effect/vitest"
-import { Effect, Fiber, Schema } from "effect"
+import { Effect, Schema } from "effect"
 import * as TestClock from "effect/testing/TestClock"
 import { Agent, Conductor, Model, Plugin, Tool } from "../../src/index.ts"
 import * as testing from "../../src/testing.ts"
@@ -27,7 +27,6 @@ layer(testing.layer({ agents: [agent], model: provider }))("A cancel", (it) => {
       assert.strictEqual((yield* conductor.state(run)).status, "running")
       yield* Conductor.cancel(run)
       yield* TestClock.adjust("2 seconds")
-      console.log((yield* testing.tags(run)).join(" "))
       assert.strictEqual((yield* conductor.state(run)).status, "cancelled")
     }))
 })

@@ -1,7 +1,6 @@
 import { assert, it } from "@effect/vitest"
-import { Effect, Latch, Layer, Schema } from "effect"
+import { Effect, Latch, Schema } from "effect"
 import { Agent, Conductor, Model, Plugin, Tool } from "../../src/index.ts"
-import { Inbox } from "../../src/Inbox.ts"
 import { scripted } from "../support/conductors.ts"
 
 const begun = Latch.makeUnsafe(false)
@@ -15,6 +14,5 @@ it.live("A run that was at work when its process ended is not told as finished, 
     yield* begun.await
     yield* Conductor.send(run, "hello")
     const drained = yield* Conductor.drain("10 millis")
-    console.log(JSON.stringify(drained), (yield* (yield* Conductor).state(run)).status)
     assert.deepStrictEqual(drained, { finished: [], parked: [run] })
   }).pipe(Effect.provide(Conductor.layerMemory({ agents: [agent], models: scripted(provider) }))), 60_000)

@@ -1,9 +1,10 @@
 import { assert, layer } from "@effect/vitest"
-import { Effect, Latch, Ref, Schema } from "effect"
+import { Effect, Latch, Layer, Ref, Schema } from "effect"
 import * as SqlClient from "effect/sql/SqlClient"
 import { Agent, Conductor, Model, Plugin, Tool } from "../../src/index.ts"
 import * as testing from "../../src/testing.ts"
-import { runtimes } from "../support/conductors.ts"
+import { scripted } from "../support/conductors.ts"
+import { freshDirectory, freshPostgres } from "../support/databases.ts"
 
 const ran = Effect.runSync(Ref.make(0))
 const fire = Tool.make("fire", { description: "Fires.", success: Schema.String, effect: "unsafe" })
@@ -27,7 +28,12 @@ const provider = Model.Scripted.make((request) => {
   return { toolCalls: last.text.split(" ").map((name) => ({ name })) }
 })
 
-for (const { layer: runtime, name } of runtimes([agent], provider).slice(1)) {
+const databases = [
+  ["pglite", Layer.unwrap(Effect.map(freshDirectory, (dir) => Conductor.layerEmbedded({ agents: [agent], models: scripted(provider), dir })))],
+  ["postgres", Layer.unwrap(Effect.map(freshPostgres(), ({ url }) => Conductor.layerPostgres({ agents: [agent], models: scripted(provider), url })))]
+] as const
+
+for (const [name, runtime] of databases) {
   layer(runtime, { excludeTestServices: true })(`A run that parks (${name})`, (it) => {
     it.effect("keeps the results of its tools where a message comes at the moment when it parks", () =>
       Effect.gen(function*() {

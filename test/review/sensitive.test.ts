@@ -1,7 +1,6 @@
 import { assert, layer } from "@effect/vitest"
-import { Effect, Fiber, Schema } from "effect"
-import * as TestClock from "effect/testing/TestClock"
-import { Agent, AuditLog, Conductor, Model, Plugin, Tool } from "../../src/index.ts"
+import { Effect, Schema } from "effect"
+import { Agent, AuditLog, Conductor, Model, Plugin, type Run, Tool } from "../../src/index.ts"
 import * as testing from "../../src/testing.ts"
 
 const pay = Tool.make("pay", {
@@ -19,30 +18,25 @@ const provider = Model.Scripted.make((request) => {
 })
 
 layer(testing.layer({ agents: [agent], model: provider }))("A sensitive parameter", (it) => {
-  const audit = (run: string) => Effect.gen(function*() {
-    const rows = yield* (yield* AuditLog).list({ org: (yield* testing.check(run as never)).org, run: run as never, limit: 50 })
+  const audit = (run: Run.RunId) => Effect.gen(function*() {
+    const rows = yield* (yield* AuditLog).list({ org: (yield* testing.check(run)).org, run, limit: 50 })
     return JSON.stringify(rows, (_, value: unknown) => typeof value === "bigint" ? String(value) : value)
   })
   it.effect("is not in the audit trail where a person changed it", () => Effect.gen(function*() {
     const run = yield* Conductor.start(agent, JSON.stringify({ pin: "111111", euros: 1 }))
     yield* Effect.flip(Conductor.result(run))
     const [request] = yield* Conductor.approvals()
-    const bad = yield* Effect.flip(Conductor.decide(request!.id, { decision: "approved", parameters: { pin: "98765432", euros: 2 } }))
-    console.log("ERR", bad.message)
-    yield* Conductor.decide(request!.id, { decision: "approved", parameters: { pin: "987654", euros: 2 } })
-    const result = yield* Conductor.result(run)
-    console.log("TEXT", result.text)
+    const bad = yield* Effect.flip(Conductor.decide(request?.id ?? "", { decision: "approved", parameters: { pin: "98765432", euros: 2 } }))
+    yield* Conductor.decide(request?.id ?? "", { decision: "approved", parameters: { pin: "987654", euros: 2 } })
+    yield* Conductor.result(run)
     const text = yield* audit(run)
-    console.log(text.match(/.{80}(987654|111111).{80}/g))
     assert.notInclude(text, "987654")
     assert.notInclude(text, "111111")
     assert.notInclude(bad.message, "98765432")
   }))
   it.effect("is not in the audit trail where the model gave it wrong", () => Effect.gen(function*() {
     const result = yield* Conductor.run(agent, JSON.stringify({ pin: "13572468", euros: 1 }))
-    console.log("TEXT2", result.text)
     const text = yield* audit(result.run)
-    console.log(text.match(/.{80}13572468.{80}/g))
     assert.notInclude(text, "13572468")
   }))
 })

@@ -16,7 +16,6 @@ layer(testing.layer({ agents: [agent], model: provider }))("The limit of a turn"
       for (let n = 0; n < 200; n++) yield* TestClock.adjust("1 second")
       const events = yield* testing.events(run)
       yield* Fiber.join(fiber)
-      console.log(events.map((one) => `${one.at - (events[0]?.at ?? 0)} ${one.event._tag}`).join("; "))
       const state = yield* testing.check(run)
       assert.strictEqual(state.failure?._tag, "TurnTimedOut")
       assert.strictEqual((state.endedAt ?? 0) - (events[0]?.at ?? 0), 5_000)

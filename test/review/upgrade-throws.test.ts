@@ -2,7 +2,6 @@ import { assert, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { Agent, Conductor, Model } from "../../src/index.ts"
 import { Tables } from "../../src/RunLog.ts"
-import * as testing from "../../src/testing.ts"
 import { scripted } from "../support/conductors.ts"
 
 const agentWith = (instructions: string, upgrade: Agent.Policy) => Agent.make("thinker", { instructions, model: "scripted:test", upgrade })
@@ -19,7 +18,6 @@ it.live("A run whose upgrade breaks is failed, not left without a word", () =>
     yield* Effect.gen(function*() {
       yield* Effect.sleep("6 seconds")
       const state = yield* (yield* Conductor).state(run)
-      console.log((yield* testing.tags(run)).join(" "), state.status, state.parked, state.epoch)
       assert.strictEqual(state.status, "failed")
     }).pipe(Effect.provide(runtime("2", () => { throw new Error("a bug") })))
   }).pipe(Effect.provide(Tables.layer)), 60_000)
