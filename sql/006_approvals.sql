@@ -3,6 +3,9 @@
 ALTER TABLE approvals DROP CONSTRAINT IF EXISTS approvals_status_check;
 ALTER TABLE approvals ADD CONSTRAINT approvals_status_check
   CHECK (status IN ('pending', 'approved', 'denied', 'expired', 'withdrawn'));
+-- A model may use the id of a call again in a later turn; the request's own id is of the turn.
+ALTER TABLE approvals DROP CONSTRAINT IF EXISTS approvals_run_id_call_id_key;
+CREATE INDEX IF NOT EXISTS approvals_run ON approvals (run_id);
 -- Names the rule by which the tool needs approval.
 ALTER TABLE approvals ADD COLUMN IF NOT EXISTS policy text;
 

@@ -8,9 +8,9 @@ import * as Schema from "effect/Schema"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { type Request, table } from "./Approval/Request.ts"
-import { problemOf } from "./Database.ts"
+import { answered, problemOf } from "./Database.ts"
 import { type AgentName, ApprovalId, OrgId, RunId, StorageFailed } from "./Run.ts"
-import { Store, Tables } from "./RunLog.ts"
+import { FlushPatience, Store, Tables } from "./RunLog.ts"
 
 export * from "./Approval/Error.ts"
 export { projection, type Request, type Status } from "./Approval/Request.ts"
@@ -82,9 +82,10 @@ export class Approval extends Context.Service<Approval, {
   /** Requests in Postgres. */
   static readonly layer = Layer.effect(Approval, Effect.gen(function*() {
     const sql = yield* SqlClient.SqlClient
-    const failed = Effect.mapError((error: SqlError) =>
-      new StorageFailed({ operation: "approvals", problem: problemOf(error), cause: error })
-    )
+    const patience = yield* FlushPatience
+    const failed = <A, R>(statement: Effect.Effect<A, SqlError, R>) =>
+      Effect.mapError(answered(patience, statement), (error) =>
+        new StorageFailed({ operation: "approvals", problem: problemOf(error), cause: error }))
     return Approval.of({
       find: Effect.fn("Approval.find")((id) =>
         sql`SELECT * FROM approvals WHERE id = ${id}`.pipe(

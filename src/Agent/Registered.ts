@@ -207,7 +207,7 @@ export const register = <A extends Agent.Any>(agent: A, memo: Layer.MemoMap): Ef
           return yield* new RegistrationFailed({ agent: agent.name, problem })
         }
         if (Context.get(tool.annotations, Tool.Class) === "reconcilable" && !handlers.mapUnsafe.has(Plugin.checkKey(tool))) {
-          const problem = `the tool "${tool.name}" of the plugin "${plugin.name}" is reconcilable and has no check; add one to reconcile.`
+          const problem = `the tool "${tool.name}" of the plugin "${plugin.name}" is reconcilable and has no check; give one to Plugin.make, in reconcile.`
           return yield* new RegistrationFailed({ agent: agent.name, problem })
         }
         tools.set(tool.name, registerTool(plugin, tool, handlers as Context.Context<never>))

@@ -51,7 +51,7 @@ export class ApprovalReplayed extends Schema.TaggedError<ApprovalReplayed>()("Ap
 /** What is to be approved is not what approval was asked for. */
 export class ApprovalChanged extends Schema.TaggedError<ApprovalChanged>()("ApprovalChanged", { approval: Schema.String }) {
   override get message() {
-    return `The call that "${this.approval}" asks about was changed after approval was asked for: it cannot be approved. Cancel the run, and find out who changed its log.`
+    return `The call that "${this.approval}" asks about, or its tool's rule, was changed after approval was asked for: it cannot be approved. Deny it, so that the agent asks anew, and find out what was changed.`
   }
 }
 

@@ -58,8 +58,11 @@ const failureOf = ({ attempts, limits, model }: RunState, { message, reason }: N
   }
 }
 
+/** Attempts of one turn that may end with their process before the run is taken for what ends it. */
+const maxLost = 10
+
 const decideAfterFailure = (state: RunState, error: NonNullable<RunState["error"]>): Next =>
-  error.retryable && state.attempts < state.limits.attempts
+  error.retryable && state.attempts - state.lost < state.limits.attempts && state.lost < maxLost
     ? { _tag: "CallModel", attempt: state.attempts + 1, delayMs: delay(state.attempts, error.retryAfterMs) }
     : failed(failureOf(state, error))
 

@@ -88,6 +88,7 @@ export class LimitExceeded extends Schema.TaggedError<LimitExceeded>()("LimitExc
   value: Schema.Int
 }) {
   override get message() {
+    if (this.limit === "pauses") return `The provider paused its answer more than ${this.value} times in a row: try again, or choose another model.`
     const what = this.limit === "time" ? `${this.value} ms` : `${this.value} ${this.limit}`
     return `The run reached its limit of ${what}: raise limits.${this.limit} of the agent, or give it a smaller task.`
   }

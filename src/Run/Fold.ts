@@ -35,6 +35,7 @@ const begin = (logged: Logged, event: Extract<RunEvent, { _tag: "RunStarted" }>)
   pauses: 0,
   attempt: null,
   attempts: 0,
+  lost: 0,
   turnSince: logged.at,
   error: null,
   finish: null,
@@ -131,8 +132,14 @@ const apply = (state: RunState, event: RunEvent, at: number): RunState => {
     case "AttemptFailed":
       return release(
         wanted.has(event.error.reason)
-          ? { ...state, ...bill(state, event), attempt: null, attempts: 0 }
-          : { ...state, ...bill(state, event), attempt: null, error: event.error }
+          ? { ...state, ...bill(state, event), attempt: null, attempts: 0, lost: 0 }
+          : {
+            ...state,
+            ...bill(state, event),
+            attempt: null,
+            error: event.error,
+            lost: event.error.reason === "Lost" ? state.lost + 1 : state.lost
+          }
       )
     case "TurnCompleted": {
       const calls = toolCallsOf(event.parts)
@@ -142,6 +149,7 @@ const apply = (state: RunState, event: RunEvent, at: number): RunState => {
         ...bill(state, event),
         attempt: null,
         attempts: 0,
+        lost: 0,
         error: null,
         turns: state.turns + 1,
         pauses: event.finish === "pause" ? state.pauses + 1 : 0,
@@ -215,6 +223,7 @@ const apply = (state: RunState, event: RunEvent, at: number): RunState => {
         since: at,
         turnsBefore: state.turns,
         attempts: 0,
+        lost: 0,
         pauses: 0,
         error: null,
         finish: null,

@@ -73,6 +73,8 @@ export interface RunState {
   readonly attempt: OpenAttempt | null
   /** Attempts made for the turn that is due. */
   readonly attempts: number
+  /** How many of them ended with their process: these do not count against the limit. */
+  readonly lost: number
   /** When the first of them began. */
   readonly turnSince: number
   readonly error: AttemptError | null

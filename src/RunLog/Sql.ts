@@ -330,7 +330,7 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
       patience,
       isTransient,
       write: (append) =>
-        Effect.map(call([append]), (answer) => outcomes(gates, [append], answer)[0] ?? { _tag: "Appended" as const, append }),
+        Effect.map(answered(patience, call([append])), (answer) => outcomes(gates, [append], answer)[0] ?? { _tag: "Appended" as const, append }),
       written: (append) =>
         Effect.map(answered(patience, written([append])), (found) => {
           const outcome = found.get(append)

@@ -169,6 +169,8 @@ export const callModel = Effect.fnUntraced(function*(
     Effect.suspend(() => {
       journal.broken = undefined
       const state = journal.state()
+      // It has ended already, or never began.
+      if (state.attempt?.id !== attemptId) return Effect.void
       const bill = billFor(state, attempt, clock.currentTimeMillisUnsafe(), {
         ...boundOf(state, attempt, error.reason),
         requestId: requestId ?? collector.requestId()
