@@ -145,7 +145,7 @@ export const makeClaims = Effect.gen(function*() {
       Effect.tap(Effect.sync(() => troubles.delete(journal.run))),
       Effect.exit,
       // What its starter has around it, such as a transaction, is not the run's.
-      Effect.updateContext((starter: Context.Context<never>) => starter === services ? starter : services),
+      Effect.updateContext((_starter: Context.Context<never>) => services),
       Effect.forkIn(scope)
     )
   })
