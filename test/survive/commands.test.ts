@@ -93,6 +93,7 @@ describe("commands from another process", () => {
       const run = idOf(yield* first.saw("started asked "))
       yield* first.saw("event asked ToolStarted b")
       yield* first.saw("event asked ApprovalRequested c")
+      yield* director.arrived(1)
       yield* Effect.promise(() => first.kill())
       const second = yield* started({ name: "second", at, server: director.url, lease: 800 })
       yield* Effect.gen(function*() {

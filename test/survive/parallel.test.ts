@@ -39,6 +39,7 @@ const killedAfter = (at: Place) =>
       for (const id of callsOf(k)) yield* first.saw(`event k${k} ToolStarted ${id}`)
       for (const id of completing(k).slice(0, 7)) yield* first.saw(`event k${k} ToolCompleted ${id}`)
     }
+    yield* director.arrived(72)
     letGo()
     yield* first.saw("@")
     yield* Effect.promise(() => first.kill())
