@@ -88,13 +88,14 @@ describe("commands from another process", () => {
           turn > 1 ? { text: "Done." } : { calls: [{ id: "a", name: "guarded" }, { id: "b", name: "unsafe" }, { id: "c", name: "guarded" }] },
         call: ({ id, name }) => name === "first" && id === "b" ? new Promise(() => {}) : Promise.resolve(id)
       })
-      const first = yield* started({ name: "first", at, server: director.url, lease: 800 })
+      const first = yield* started({ name: "first", at, server: director.url, lease: 3_000 })
       first.order({ start: "asked", input: "Go." })
       const run = idOf(yield* first.saw("started asked "))
       yield* first.saw("event asked ToolStarted b")
       yield* first.saw("event asked ApprovalRequested c")
+      yield* director.arrived(1)
       yield* Effect.promise(() => first.kill())
-      const second = yield* started({ name: "second", at, server: director.url, lease: 800 })
+      const second = yield* started({ name: "second", at, server: director.url, lease: 3_000 })
       yield* Effect.gen(function*() {
         const conductor = yield* Conductor
         second.order({ join: "asked" })

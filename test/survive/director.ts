@@ -34,6 +34,8 @@ export interface Director {
   readonly url: string
   readonly asked: ReadonlyArray<Asked>
   readonly executed: ReadonlyArray<Executed>
+  /** Waits until so many handlers have asked: a call that has begun in the log need not have come that far. */
+  readonly arrived: (count: number) => Effect.Effect<void>
 }
 
 /** Starts the server; it ends with the scope. */
@@ -56,7 +58,12 @@ export const direct = (direction: Direction) =>
       server.keepAliveTimeout = 600_000
       await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
       const { port } = server.address() as AddressInfo // it listens on a port
-      const director: Director = { url: `http://127.0.0.1:${port}`, asked, executed }
+      const director: Director = {
+        url: `http://127.0.0.1:${port}`,
+        asked,
+        executed,
+        arrived: (count) => Effect.suspend(() => executed.length >= count ? Effect.void : Effect.andThen(Effect.sleep("5 millis"), director.arrived(count)))
+      }
       return { director, server }
     }),
     ({ server }) =>

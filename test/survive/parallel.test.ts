@@ -32,20 +32,21 @@ const killedAfter = (at: Place) =>
         if (k === 8 && place === 7) await last
       }
     })
-    const first = yield* started({ name: "first", at, server: director.url, lease: 800 })
+    const first = yield* started({ name: "first", at, server: director.url, lease: 3_000 })
     for (let k = 0; k <= 8; k++) first.order({ start: `k${k}`, input: String(k) })
     first.order({ still: "k8", tag: "ToolCompleted", count: 8 })
     for (let k = 0; k <= 8; k++) {
       for (const id of callsOf(k)) yield* first.saw(`event k${k} ToolStarted ${id}`)
       for (const id of completing(k).slice(0, 7)) yield* first.saw(`event k${k} ToolCompleted ${id}`)
     }
+    yield* director.arrived(72)
     letGo()
     yield* first.saw("@")
     yield* Effect.promise(() => first.kill())
     const before = [...director.executed]
     assert.strictEqual(before.length, 72)
 
-    const second = yield* started({ name: "second", at, server: director.url, lease: 800 })
+    const second = yield* started({ name: "second", at, server: director.url, lease: 3_000 })
     for (let k = 0; k <= 8; k++) second.order({ join: `k${k}` })
     for (let k = 0; k <= 8; k++) yield* second.saw(`ended k${k} completed`)
     const after = director.executed.slice(72)
