@@ -59,6 +59,8 @@ export class Database extends Context.Service<Database, {
   readonly lock: Option.Option<Lock>
   /** How often the embedded database was opened: more than once means that a statement overran or its thread crashed. 1 on Postgres. */
   readonly generations: Effect.Effect<number>
+  /** Since when, by the database's clock, no other process can have used it: the embedded database has one process at a time. */
+  readonly aloneSince: Option.Option<Date>
 }>()("conductor-ai/Database") {
   /**
    * An embedded database (PGlite) in a thread of its own: in a directory, or in memory without one. One process at a time may use a
@@ -68,7 +70,8 @@ export class Database extends Context.Service<Database, {
   static readonly layerEmbedded = (options: Embedded.Options & MigrateOptions = {}): DatabaseLayer =>
     provide(Effect.gen(function*() {
       const embedded = yield* Embedded.make(options)
-      const [row] = yield* embedded.client<{ readonly version: string }>`SELECT current_setting('server_version') AS version`
+      const [row] = yield* embedded.client<{ readonly version: string; readonly now: Date }>`
+        SELECT current_setting('server_version') AS version, now() AS now`
       const folder = folderOf(options)
       const database: Context.Service.Shape<typeof Database> = {
         kind: "embedded",
@@ -79,7 +82,8 @@ export class Database extends Context.Service<Database, {
         durability: embedded.where === "memory" ? "none" : embedded.fsync ? "power loss" : "process",
         migrations: migrationsOf(embedded.client, folder),
         lock: Option.fromUndefinedOr(embedded.lock),
-        generations: embedded.generations
+        generations: embedded.generations,
+        aloneSince: Option.fromUndefinedOr(row?.now)
       }
       return { client: embedded.client, database, folder, options }
     }))
@@ -98,7 +102,8 @@ export class Database extends Context.Service<Database, {
         durability: "server",
         migrations: migrationsOf(postgres.client, folder),
         lock: Option.none(),
-        generations: Effect.succeed(1)
+        generations: Effect.succeed(1),
+        aloneSince: Option.none()
       }
       return { client: postgres.client, database, folder, options }
     }))

@@ -209,12 +209,16 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
     const random = yield* SecureRandom.SecureRandom
     const lease = Duration.toMillis(yield* LeaseTime)
     const patience = yield* FlushPatience
-    const { kind } = yield* Database
+    const { aloneSince, kind } = yield* Database
     const runner = RunnerId.make(yield* random.uuidV7())
     const reply = (operation: string) => <A, R>(statement: Effect.Effect<A, SqlError, R>) =>
       Effect.mapError(answered(patience, statement), storageFailed(operation))
     const ordered = projections.toSorted((a, b) => a.order - b.order)
 
+    // Who held leases before this process had the database for itself is gone, so its runs need not wait for them to end.
+    if (Option.isSome(aloneSince)) {
+      yield* reply("register")(sql`UPDATE runners SET lease_until = now() WHERE started_at < ${aloneSince.value} AND lease_until > now()`)
+    }
     yield* sql`INSERT INTO runners (id, host, pid, lease_until)
       VALUES (${runner}, 'local', 0, now() + ${lease} * interval '1 millisecond')`.pipe(
       reply("register"))
