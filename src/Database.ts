@@ -6,6 +6,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Reactivity from "effect/reactivity/Reactivity"
 import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type { EmbeddedError } from "./Database/Backend.ts"
@@ -157,7 +158,14 @@ const provide = <E, R>(open: Effect.Effect<Opened, E, R>) =>
   Layer.effectContext(Effect.gen(function*() {
     const { client, database, folder, options } = yield* open
     if (options.migrate !== false) {
-      yield* Migrations.run(folder).pipe(Effect.provideService(SqlClient.SqlClient, client))
+      // Each is a transaction of its own and applied once, so a connection that is cut meanwhile costs a repetition.
+      yield* Migrations.run(folder).pipe(
+        Effect.provideService(SqlClient.SqlClient, client),
+        Effect.retry({
+          while: (error) => error._tag === "SqlError" && error.reason._tag === "ConnectionError",
+          schedule: Schedule.upTo(Schedule.spaced("100 millis"), { duration: "2 seconds" })
+        })
+      )
     }
     return Context.make(Database, Database.of(database)).pipe(
       Context.add(PgClient.PgClient, client),

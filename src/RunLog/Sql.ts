@@ -211,8 +211,10 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
     const patience = yield* FlushPatience
     const { aloneSince, kind } = yield* Database
     const runner = RunnerId.make(yield* random.uuidV7())
+    // A connection that is cut comes back at once or not so soon; any of these statements may be sent twice.
+    const again = { while: isTransient, schedule: Schedule.upTo(Schedule.spaced("100 millis"), { duration: "2 seconds" }) }
     const reply = (operation: string) => <A, R>(statement: Effect.Effect<A, SqlError, R>) =>
-      Effect.mapError(answered(patience, statement), storageFailed(operation))
+      Effect.mapError(Effect.retry(answered(patience, statement), again), storageFailed(operation))
     const ordered = projections.toSorted((a, b) => a.order - b.order)
 
     // Who held leases before this process had the database for itself is gone, so its runs need not wait for them to end.

@@ -2,7 +2,7 @@
  * A process that performs runs until it is killed: it goes on with those that there are and keeps a number of them under
  * way. A line of JSON on standard input orders what to do, and further lines where to stand still; it ends with the input.
  */
-import { Duration, Effect, Exit, Layer, Option, Redacted, Result, Schedule, Tracer } from "effect"
+import { Cause, Duration, Effect, Exit, Layer, Option, Redacted, Result, Schedule, Tracer } from "effect"
 import * as readline from "node:readline"
 import { Budget, Conductor, Money, Run } from "../../src/index.ts"
 import { LeaseRenewal, LeaseTime } from "../../src/RunLog.ts"
@@ -119,7 +119,7 @@ readline.createInterface({ input: process.stdin }).on("line", (line) => {
   if (begun) return
   begun = true
   void Effect.runPromiseExit(perform(order)).then((exit) => {
-    if (Exit.isFailure(exit)) console.error(exit.cause)
+    if (Exit.isFailure(exit)) console.error(Cause.pretty(exit.cause))
     process.exit(Exit.isSuccess(exit) ? 0 : 1)
   })
 }).on("close", () => process.exit(0))
