@@ -6,6 +6,8 @@ export default defineConfig({
     globalSetup: ["test/support/postgres.ts"],
     // Processes rather than threads: the embedded database is a thread, and a test may need a process that it can lose.
     pool: "forks",
+    // Much of the time is waited for the database and for other processes.
+    maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 60_000,
     teardownTimeout: 20_000,

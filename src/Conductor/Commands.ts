@@ -99,7 +99,8 @@ export const makeCommands = Effect.gen(function*() {
     yield* ours(run)
     const by = yield* CurrentPrincipal
     const sent = yield* inbox.send(dedupe === undefined ? { run, command, by } : { run, command, by, dedupe })
-    yield* runs.attend(run)
+    // It is durable: what keeps its run from being looked at now is no failure of the command, and the sweep comes by.
+    yield* Effect.catch(runs.attend(run), (error) => Effect.logDebug(`Run ${run} was not attended to at once: ${error.message}`))
     return sent
   })
 
