@@ -18,7 +18,7 @@ import { makeWriter, type Pending } from "./RunLog/Writer.ts"
 export * from "./RunLog/Append.ts"
 export type { Delta, Flight, Live } from "./RunLog/Hub.ts"
 export { LeaseRenewal, LeaseTime } from "./RunLog/Lease.ts"
-export { FlushPatience } from "./RunLog/Sql.ts"
+export { FlushPatience } from "./RunLog/Flush.ts"
 export { BetweenStore, type RunFilter, type RunRow, Store } from "./RunLog/Store.ts"
 export { Tables } from "./RunLog/Tables.ts"
 export type { Transaction } from "./RunLog/Transaction.ts"
@@ -156,10 +156,13 @@ export class RunLog extends Context.Service<RunLog, {
           if (backlog) return [[...(yield* catchUp), ...flight.filter((delta) => !isLate(delta))], ended ? Option.none() : Option.some(false)] as const
           const news = yield* Effect.timeoutOption(Queue.takeAll(queue), pollInterval)
           // What came in the last moment, or while the store was asked, tells the same events, with what is live between them.
-          const late = Option.isSome(news) ? news.value : yield* Queue.clear(queue)
-          const found = late.length > 0 ? [] : yield* stored
-          const heard = late.length > 0 ? late : yield* Queue.clear(queue)
-          const items: ReadonlyArray<Logged | Live> = heard.length > 0 ? yield* hear(heard) : yield* goOn(found)
+          let late = Option.isSome(news) ? news.value : yield* Queue.clear(queue)
+          let found: ReadonlyArray<Logged> = []
+          if (late.length === 0) {
+            found = yield* stored
+            late = yield* Queue.clear(queue)
+          }
+          const items: ReadonlyArray<Logged | Live> = late.length > 0 ? yield* hear(late) : yield* goOn(found)
           return [items, ended ? Option.none() : Option.some(false)] as const
         }))
       }))

@@ -55,10 +55,6 @@ export type StartError = AgentNotRegistered | InvalidInput | RunConflict | Shutt
 export class Runs extends Context.Service<Runs, {
   /** Starts a run; when this returns, it is durable and under way. */
   readonly start: (start: Start) => Effect.Effect<RunId, StartError>
-  /** The message that an agent asks its model with, from its input. */
-  readonly promptOf: (agent: string, input: unknown) => Effect.Effect<string, AgentNotRegistered | InvalidInput>
-  /** The session of that name. */
-  readonly sessionOf: (name: string) => SessionId
   /** Waits until a run is over or parked. */
   readonly settled: (run: RunId) => Effect.Effect<RunState, RunNotFound | StorageFailed | Fenced>
   /** Lets a failed run go on from its log, under its limits counted anew. */
@@ -176,12 +172,7 @@ export class Runs extends Context.Service<Runs, {
     yield* Effect.addFinalizer(() =>
       Effect.flatMap(drain(drainTime), ({ parked }) =>
         parked.length === 0 ? Effect.void : Effect.logInfo(`Parked for the next process: ${parked.join(", ")}`)))
-    const promptOf = Effect.fnUntraced(function*(name: string, value: unknown) {
-      const { agent } = yield* claims.find(name)
-      const { input, prompt } = yield* encodeInput(agent, value)
-      return prompt ?? String(JSON.parse(input))
-    })
-    return Runs.of({ start, promptOf, sessionOf: (name) => SessionId.make(clean(name)), settled, retry, attend, drain })
+    return Runs.of({ start, settled, retry, attend, drain })
   }))
 }
 
@@ -194,6 +185,10 @@ const sessionOf = (agent: Agent.Any, name: string): Effect.Effect<string, Invali
     : undefined
   return problem === undefined ? Effect.succeed(clean(name)) : Effect.fail(new InvalidInput({ agent: agent.name, problem }))
 }
+
+/** The message that an agent asks its model with, from its input. */
+export const promptOf = (agent: Agent.Any, value: unknown): Effect.Effect<string, InvalidInput> =>
+  Effect.map(encodeInput(agent, value), ({ input, prompt }) => prompt ?? String(JSON.parse(input)))
 
 /** The input as JSON text, and the message that the model is asked with where that is another text. */
 export const encodeInput = (agent: Agent.Any, input: unknown): Effect.Effect<

@@ -45,3 +45,7 @@ export const comment = Flag.String("comment").pipe(
 
 /** The request that a decision is about. */
 export const approval = Argument.String("id").pipe(Argument.withDescription("The id of a request, as conductor approvals lists it"))
+
+/** A flag that is given or not, without an opposite. */
+export const given = <const Name extends string>(name: Name, description: string) =>
+  Flag.Boolean(name).pipe(Flag.withDescription(description), Flag.withDefault(false), Flag.withoutNegation)

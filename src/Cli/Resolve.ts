@@ -3,21 +3,17 @@ import * as Option from "effect/Option"
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
-import type { Resolution } from "../Conductor.ts"
 import { at } from "./Environment.ts"
 import { usage } from "./Failure.ts"
-import { comment, json, place, run, saying } from "./Options.ts"
-
-const is = (name: Resolution["resolution"], description: string) =>
-  Flag.Boolean(name).pipe(Flag.withDescription(description), Flag.withDefault(false), Flag.withoutNegation)
+import { comment, given, json, place, run, saying } from "./Options.ts"
 
 /** `conductor resolve`: says what became of a tool call of which nobody knows whether it happened. */
 export const resolve = Command.make("resolve", {
   run,
   call: Argument.String("call").pipe(Argument.withDescription("The id of the call in doubt, as conductor show tells it")),
-  happened: is("happened", "It happened: the agent is told so, and what it gave (--result)"),
-  didNot: is("did-not-happen", "It did not happen: the agent is told so"),
-  again: is("run-again", "Run it once more, at your risk"),
+  happened: given("happened", "It happened: the agent is told so, and what it gave (--result)"),
+  didNot: given("did-not-happen", "It did not happen: the agent is told so"),
+  again: given("run-again", "Run it once more, at your risk"),
   result: Flag.String("result").pipe(
     Flag.withMetavar("TEXT"),
     Flag.withDescription("What the agent is told that the call gave: JSON or a sentence"),
@@ -28,10 +24,10 @@ export const resolve = Command.make("resolve", {
   json,
   ...place
 }, Effect.fnUntraced(function*({ again, call, comment, didNot, happened, json, result, run, ...place }) {
-  const given = [
+  const said = [
     ...(happened ? ["happened" as const] : []), ...(didNot ? ["did-not-happen" as const] : []), ...(again ? ["run-again" as const] : [])
   ]
-  const [resolution, ...more] = given
+  const [resolution, ...more] = said
   if (resolution === undefined || more.length > 0) {
     return yield* usage("Say what became of the call with exactly one of --happened, --did-not-happen and --run-again.")
   }

@@ -1,22 +1,18 @@
 import * as Effect from "effect/Effect"
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
-import * as Flag from "effect/cli/Flag"
 import { at } from "./Environment.ts"
 import { usage } from "./Failure.ts"
-import { json, place, run } from "./Options.ts"
+import { given, json, place, run } from "./Options.ts"
 import { promptOf } from "./Run.ts"
-
-const is = (name: "queue" | "interrupt" | "reject", description: string) =>
-  Flag.Boolean(name).pipe(Flag.withDescription(description), Flag.withDefault(false), Flag.withoutNegation)
 
 /** `conductor send`: says something to a run that is not over. */
 export const send = Command.make("send", {
   run,
   text: Argument.String("text").pipe(Argument.withDescription("What the agent is told; - reads it from standard input")),
-  queue: is("queue", "Heard once the agent has nothing more to do, instead of before its next turn"),
-  interrupt: is("interrupt", "Heard at once: breaks off what is under way"),
-  reject: is("reject", "Not sent to a run that is at work"),
+  queue: given("queue", "Heard once the agent has nothing more to do, instead of before its next turn"),
+  interrupt: given("interrupt", "Heard at once: breaks off what is under way"),
+  reject: given("reject", "Not sent to a run that is at work"),
   json,
   ...place
 }, Effect.fnUntraced(function*({ interrupt, json, queue, reject, run, text: typed, ...place }) {

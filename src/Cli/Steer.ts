@@ -2,7 +2,6 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { Conductor, type SendOptions } from "../Conductor.ts"
-import { CurrentPrincipal } from "../Org.ts"
 import { isOver, type RunId } from "../Run.ts"
 import { type RunRow, Store } from "../RunLog.ts"
 import { failed } from "./Failure.ts"
@@ -49,7 +48,7 @@ export const retryRun = Effect.fnUntraced(function*(input: { readonly run: strin
   }
   const command = Effect.gen(function*() {
     const runtime = yield* Conductor
-    if (row.status === "failed") yield* runtime.retry(row.run, { principal: yield* CurrentPrincipal })
+    if (row.status === "failed") yield* runtime.retry(row.run)
     else yield* runtime.attend(row.run)
   })
   yield* followed(row, agent, command, input.json)

@@ -95,8 +95,8 @@ export const makeCommands = Effect.gen(function*() {
     return row.org === (yield* CurrentOrg) ? row : yield* new RunNotFound({ run })
   })
 
+  /** Puts a command into the inbox of a run that was seen to be of the current organisation. */
   const command = Effect.fnUntraced(function*(run: RunId, command: Command, dedupe?: string) {
-    yield* ours(run)
     const by = yield* CurrentPrincipal
     const sent = yield* inbox.send(dedupe === undefined ? { run, command, by } : { run, command, by, dedupe })
     // It is durable: what keeps its run from being looked at now is no failure of the command, and the sweep comes by.
@@ -164,7 +164,8 @@ export const makeCommands = Effect.gen(function*() {
   const commands: Commands = {
     send: Effect.fn("Conductor.send")(function*(run, text, options) {
       const mode = options?.mode ?? "steer"
-      if (mode === "reject" && (yield* ours(run)).status === "running") {
+      const { status } = yield* ours(run)
+      if (mode === "reject" && status === "running") {
         return yield* new RunConflict({ run, problem: "it is at work and takes no message now; wait, or send with another mode." })
       }
       const message = { _tag: "Message", text } as const

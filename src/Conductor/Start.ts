@@ -1,9 +1,9 @@
 import * as Effect from "effect/Effect"
 import type * as Agent from "../Agent.ts"
 import { CurrentOrg, CurrentPrincipal } from "../Org.ts"
-import { isOver, type Limits, type ModelRef, type RunConflict, type RunId, type SteerMode } from "../Run.ts"
+import { clean, isOver, type Limits, type ModelRef, type RunConflict, type RunId, SessionId, type SteerMode } from "../Run.ts"
 import { RunLog } from "../RunLog.ts"
-import { Runs, type StartError } from "../Runs.ts"
+import { promptOf, Registry, Runs, type StartError } from "../Runs.ts"
 import type { Commands } from "./Commands.ts"
 
 /** How a run is started. */
@@ -36,6 +36,7 @@ const patience = 5
 export const makeStart = Effect.fnUntraced(function*(send: Commands["send"]) {
   const runs = yield* Runs
   const log = yield* RunLog
+  const registry = yield* Registry
 
   return Effect.fn("Conductor.start")(function*(
     agent: Agent.Any | string,
@@ -49,9 +50,11 @@ export const makeStart = Effect.fnUntraced(function*(send: Commands["send"]) {
     if (whenBusy === "reject" || more.session === undefined) return yield* start
     const { session } = more
     const say = Effect.fnUntraced(function*(conflict: RunConflict): Effect.fn.Return<RunId, StartError> {
-      const [busy] = yield* log.list({ org, session: runs.sessionOf(session), limit: 1 })
-      if (busy === undefined || isOver(busy.status)) return yield* conflict
-      yield* Effect.catchTag(send(busy.run, yield* runs.promptOf(name, input), { mode: whenBusy }), "RunNotFound", () => Effect.fail(conflict))
+      const [busy] = yield* log.list({ org, session: SessionId.make(clean(session)), limit: 1 })
+      const registered = registry.get(name)
+      if (busy === undefined || isOver(busy.status) || registered === undefined) return yield* conflict
+      const text = yield* promptOf(registered.agent, input)
+      yield* Effect.catchTag(send(busy.run, text, { mode: whenBusy }), "RunNotFound", () => Effect.fail(conflict))
       return busy.run
     })
     return yield* Effect.retry(Effect.catchTag(start, "RunConflict", say), {

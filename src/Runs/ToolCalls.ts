@@ -27,7 +27,8 @@ interface Execution {
   readonly told: (result: string, isSuccess: boolean) => string
   /** The event that ends it. */
   readonly completed: (ending: Ending) => Events
-  attempts: number
+  /** Counts how often the handler was run. */
+  readonly counter: { attempts: number }
 }
 
 /** Runs the handler, again as the tool's schedule says; a `reconcilable` tool asks the other side before it does anything twice. */
@@ -49,7 +50,7 @@ const execute = Effect.fnUntraced(function*(journal: Journal, execution: Executi
   const { about, call, completed, limit, parameters, told, tool } = execution
   const transaction = tool.effect === "transactional" ? journal.log.transaction : undefined
   const counted = Effect.suspend(() => {
-    execution.attempts++
+    execution.counter.attempts++
     return perform(tool, limit, tool.handle(parameters, about, journal.services, transaction?.sql))
   })
   const success = (result: string): Ending => ({ outcome: "success", result: told(result, true) })
@@ -80,7 +81,7 @@ const runCall = Effect.fnUntraced(function*(journal: Journal, call: Call): Effec
   const state = journal.state()
   const turn = state.turns
   const startedAt = clock.currentTimeMillisUnsafe()
-  let attempts = () => 1
+  const counter = { attempts: 0 }
   const completed = (ending: Ending): Events => [{
     _tag: "ToolCompleted",
     v: 1,
@@ -88,7 +89,7 @@ const runCall = Effect.fnUntraced(function*(journal: Journal, call: Call): Effec
     call: part.id,
     name: part.name,
     durationMs: Math.round(clock.currentTimeMillisUnsafe() - startedAt),
-    ...(attempts() > 1 ? { attempts: attempts() } : {}),
+    ...(counter.attempts > 1 ? { attempts: counter.attempts } : {}),
     ...ending
   }]
   const complete = (ending: Ending) => journal.emit(completed(ending))
@@ -125,9 +126,8 @@ const runCall = Effect.fnUntraced(function*(journal: Journal, call: Call): Effec
     limit: toolMs === undefined ? tool.timeout : Duration.min(tool.timeout, Duration.millis(toolMs)),
     told: admission?.told ?? ((result) => result),
     completed,
-    attempts: 0
+    counter
   }
-  attempts = () => execution.attempts
   if (call.status === "started" && call.effect === "reconcilable") {
     const before = yield* Effect.result(reconcile(tool, execution.parameters, execution.about))
     if (before._tag === "Failure") return yield* doubt(journal, part, before.failure.reason)
