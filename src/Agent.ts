@@ -1,12 +1,11 @@
 import * as Duration from "effect/Duration"
-import type * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as AiTool from "effect/ai/Tool"
 import { keep, type Policy } from "./Agent/Upgrade.ts"
 import * as Model from "./Model.ts"
 import * as Money from "./Money.ts"
 import type * as Plugin from "./Plugin.ts"
-import { AgentName, type ForbiddenModel, Limits, type ModelRef, type UnknownModel } from "./Run.ts"
+import { AgentName, Limits } from "./Run.ts"
 
 export { adopt, type Change, keep, type Policy, refuse, type Stored, type Upgrade } from "./Agent/Upgrade.ts"
 export { asStored, decodeStored, misfit } from "./Agent/Upgrade.ts"
@@ -44,8 +43,8 @@ export interface Options<
 > {
   /** What the model is told before everything else. */
   readonly instructions: string
-  /** The model that answers: `Model.of("anthropic:claude-sonnet-5-5")`, or that text. */
-  readonly model: string | Result.Result<ModelRef, ForbiddenModel | UnknownModel>
+  /** The model that answers: `Model.of("anthropic:claude-sonnet-5-5")`, that text, or several in order, `Model.fallback(…)`. */
+  readonly model: string | Model.Choice
   readonly plugins?: Plugins
   /** What the agent takes; text by default. */
   readonly input?: Input
@@ -74,7 +73,7 @@ export interface Agent<
   readonly name: AgentName
   readonly instructions: string
   /** A forbidden or malformed reference is a failure of the layer that registers the agent. */
-  readonly model: Result.Result<ModelRef, ForbiddenModel | UnknownModel>
+  readonly model: Model.Choice
   readonly plugins: Plugins
   readonly input: Schema.ConstraintCodec<In, unknown>
   readonly prompt: ((input: In) => string) | undefined
@@ -121,7 +120,7 @@ export const make = <
 >(name: string, options: Options<Plugins, Input, Output>): Agent<Input["Type"], Output["Type"], Plugins> => ({
   name: AgentName.make(name),
   instructions: options.instructions,
-  model: typeof options.model === "string" ? Model.of(options.model) : options.model,
+  model: Model.choiceOf(options.model),
   // The optional members are only absent where their type parameter is its default.
   plugins: (options.plugins ?? []) as unknown as Plugins,
   input: (options.input ?? Schema.String) as Schema.ConstraintCodec<Input["Type"], unknown>,

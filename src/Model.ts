@@ -1,6 +1,7 @@
 /** Models: a reference, what a model can do and costs, and how to stream an answer out of it. Never one of OpenAI's. */
 export * as Answer from "./Model/Answer.ts"
 export { Catalog, CatalogInvalid, Entry, Prices, Tier } from "./Model/Catalog.ts"
+export { type Chain, chainOf, type Choice, choiceOf, type Fallback, fallback } from "./Model/Choice.ts"
 export { describe, type Failure } from "./Model/Failure.ts"
 export { isForbidden } from "./Model/Forbidden.ts"
 export { IdleTimeout } from "./Model/Idle.ts"

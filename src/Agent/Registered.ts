@@ -70,7 +70,10 @@ export interface Definition {
 /** An agent that can be run: its handlers are built, its schemas compiled. */
 export interface Registered {
   readonly agent: Agent.Any
+  /** The model that is asked first. */
   readonly model: ModelRef
+  /** All of its models, in the order in which they are asked. */
+  readonly models: Model.Chain
   readonly definition: Definition
   readonly specs: ReadonlyArray<Model.ToolSpec>
   readonly tools: ReadonlyMap<string, RegisteredTool>
@@ -190,7 +193,8 @@ export const register = <A extends Agent.Any>(agent: A, memo: Layer.MemoMap): Ef
   Agent.Services<A>
 > =>
   Effect.gen(function*() {
-    const model = yield* Effect.fromResult(agent.model)
+    const models = yield* Effect.fromResult(Model.chainOf(agent.model))
+    const [model] = models
     const scope = yield* Effect.scope
     const tools = new Map<string, RegisteredTool>()
     const specs: Array<Model.ToolSpec> = []
@@ -216,7 +220,7 @@ export const register = <A extends Agent.Any>(agent: A, memo: Layer.MemoMap): Ef
     }
     const schema = agent.output
     const output = schema === undefined ? undefined : outputOf(agent.name, schema)
-    return { agent, model, definition: describe(agent, specs, tools, output?.(model).schema), specs, tools, output }
+    return { agent, model, models, definition: describe(agent, specs, tools, output?.(model).schema), specs, tools, output }
     // The services of `agent.plugins` and the errors of building them are those of `A`; the loop over plugins loses that.
   }) as never
 

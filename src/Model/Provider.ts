@@ -1,3 +1,4 @@
+import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
 import type * as AiError from "effect/ai/AiError"
@@ -40,7 +41,13 @@ export interface Request {
  * provider said about a refusal or an odd ending), `cost` (dollars, a decimal string) and `cacheWriteHour` (tokens, part
  * of the usage's `cacheWrite`). A tool call's `params` are parsed JSON, or the raw text where it is not JSON.
  */
-export type Provider = (request: Request) => Stream.Stream<Response.StreamPartEncoded, AiError.AiError>
+export interface Provider {
+  (request: Request): Stream.Stream<Response.StreamPartEncoded, AiError.AiError>
+  /** The input tokens of a request as the provider itself counts them; absent where it has no such endpoint. */
+  readonly count?: (request: Request) => Effect.Effect<number, AiError.AiError>
+  /** False where it cannot be asked because its key is missing; a choice of models leaves it out. */
+  readonly ready?: boolean
+}
 
 /** A model that can be asked, with what is known of it. */
 export interface Resolved {

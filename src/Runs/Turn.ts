@@ -7,28 +7,10 @@ import type * as AiError from "effect/ai/AiError"
 import type * as Response from "effect/ai/Response"
 import * as Model from "../Model.ts"
 import * as Money from "../Money.ts"
-import {
-  AttemptId, type AttemptError, type Bill, type CostSource, type ForbiddenModel, noUsage, type RunState, TurnTimedOut, type UnknownModel
-} from "../Run.ts"
-import type { AppendError, Reserve } from "../RunLog.ts"
+import { AttemptId, type AttemptError, type ForbiddenModel, type RunState, TurnTimedOut, type UnknownModel } from "../Run.ts"
+import type { AppendError } from "../RunLog.ts"
+import { type Attempt, billFor, boundOf, costOf, lostBill, reserveOf } from "./Bill.ts"
 import type { Journal } from "./Journal.ts"
-
-/** The fewest output tokens that a request is made for when a budget runs short. */
-const leastOutput = 256
-
-/** What is known of an attempt while it is under way. */
-interface Attempt {
-  readonly resolved: Model.Resolved
-  readonly startedAt: number
-  /** True once the request may have reached the provider. */
-  sent: boolean
-  firstAt: number | null
-  /** When the last piece came. */
-  lastAt: number
-  /** UTF-8 bytes of output received, which bound the tokens received. */
-  bytes: number
-  readonly inputBound: number
-}
 
 const requestOf = (journal: Journal, state: RunState, resolved: Model.Resolved): Model.Request => {
   const output = journal.registered.output?.(state.model)
@@ -49,63 +31,6 @@ const inputOf = (journal: Journal, state: RunState, request: Model.Request): num
   state.measured === null
     ? Model.inputBound(request)
     : Model.inputBound(request, { ...state.measured, messages: state.measured.messages + journal.history.length })
-
-/** The reservation that an attempt asks for: its input at the dearest price it may have, and its output. */
-const reserveOf = (resolved: Model.Resolved, request: Model.Request, input: number): Reserve => {
-  const least = Math.min(leastOutput, request.maxOutput)
-  const price = Option.flatMap(resolved.entry, (entry) => Model.bound(entry, input, 0))
-  const rate = Option.flatMap(resolved.entry, (entry) => Model.outputRate(entry, input))
-  return {
-    input: Option.getOrElse(price, () => Money.zero),
-    rate: Option.getOrElse(rate, () => Money.zero),
-    max: request.maxOutput,
-    min: least,
-    priced: Option.isSome(price) && Option.isSome(rate)
-  }
-}
-
-const billFor = (state: RunState, attempt: Attempt, now: number, bill: Pick<Bill, "usage" | "cost" | "source" | "requestId">): Bill => ({
-  model: state.attempt?.model ?? state.model,
-  latencyMs: Math.round(now - attempt.startedAt),
-  firstTokenMs: attempt.firstAt === null ? null : Math.round(attempt.firstAt - attempt.startedAt),
-  ...bill
-})
-
-/** What a finished answer cost: what the provider reported, else the list price, else unknown. */
-const costOf = (resolved: Model.Resolved, answer: Model.Answer.Answer): { readonly cost: Money.Money; readonly source: CostSource } => {
-  if (Option.isSome(answer.reportedCost)) return { cost: answer.reportedCost.value, source: "reported" }
-  const priced = Option.flatMap(resolved.entry, (entry) => Model.price(entry, answer.usage))
-  return Option.isSome(priced) ? { cost: priced.value, source: "priced" } : { cost: Money.zero, source: "unpriced" }
-}
-
-/**
- * What an attempt that broke off is charged: nothing where it was not sent or the provider refused it, all output that it
- * may have had where nothing was heard of it, and else what its input and the output received can have cost; never more
- * than was reserved for it.
- */
-const boundOf = (state: RunState, attempt: Attempt, reason: string): Pick<Bill, "usage" | "cost" | "source"> => {
-  if (!attempt.sent || (attempt.firstAt === null && !unheard.has(reason))) {
-    return { usage: noUsage, cost: Money.zero, source: "priced" }
-  }
-  const most = state.attempt?.maxOutput ?? attempt.bytes
-  const output = attempt.firstAt === null ? most : Math.min(most, attempt.bytes)
-  const bound = Option.flatMap(attempt.resolved.entry, (entry) => Model.bound(entry, attempt.inputBound, output))
-  const reserved = state.attempt?.reserved ?? Money.zero
-  const usage = { ...noUsage, uncached: attempt.inputBound, output }
-  return Option.match(bound, {
-    onNone: () => ({ usage, cost: Money.zero, source: "unpriced" as const }),
-    onSome: (cost) => ({
-      usage,
-      cost: reserved > 0n ? Money.least(cost, reserved) : cost,
-      source: "bound" as const
-    })
-  })
-}
-
-/** Failures after which nobody knows what the provider did. */
-const unheard = new Set([
-  "NetworkError", "Cancelled", "TimedOut", "Interrupted", "Shutdown", "FirstTokenTimedOut", "TurnTimedOut", "InvalidResponseError"
-])
 
 const bytesOf = (part: Response.StreamPartEncoded): number =>
   part.type === "text-delta" || part.type === "reasoning-delta" || part.type === "tool-params-delta"
@@ -266,15 +191,7 @@ export const settleLost = (journal: Journal, attempt: NonNullable<RunState["atte
     turn: journal.state().turns + 1,
     attemptId: attempt.id,
     error: { reason: "Lost", message: "the process ended before the answer did", retryable: true, retryAfterMs: 0 },
-    bill: {
-      model: attempt.model,
-      usage: noUsage,
-      cost: attempt.reserved,
-      source: attempt.prices === null ? "unpriced" : "bound",
-      latencyMs: 0,
-      firstTokenMs: null,
-      requestId: null
-    }
+    bill: lostBill(attempt)
   }])
 
 /** A provider's failure as the log keeps it; a defect of an adapter counts as a response that cannot be used. */
