@@ -21,10 +21,10 @@ interface Group {
   readonly items: Array<Item>
 }
 
-/** Appends of one flush at most; more wait for the next. */
+/** A flush that has so many appends takes no further run; more wait for the next. */
 const batchSize = 500
 
-/** So many appends have to wait before a second flush begins beside the first: fewer cost more than they gain. */
+/** So many runs have to wait before a second flush begins beside the first: fewer cost more than they gain. */
 const secondLane = 50
 
 /** An append that nothing can refuse for what it is: one without a reservation that neither begins, ends nor parks its run. */
@@ -66,7 +66,7 @@ const broken = (defect: unknown): StorageFailed =>
  * A store that need not be waited for is written to at once.
  */
 export const makeWriter = Effect.fnUntraced(function*(store: Store["Service"], hub: Hub) {
-  let gathered: Array<Item> = []
+  const waiting = new Map<RunId, Array<Item>>()
   const ready = yield* Latch.make(false)
 
   const settle = ({ items }: Group, outcome: Outcome) => {
@@ -133,14 +133,27 @@ export const makeWriter = Effect.fnUntraced(function*(store: Store["Service"], h
   const busy = new Set<RunId>()
   let flushes = 0
 
+  /**
+   * The appends of the runs that have waited longest, all of each, because what a run waits for is the last of them; half of the
+   * runs where another lane can take the rest, so that one works on the answers while the other one commits.
+   */
   const take = (): ReadonlyArray<Item> => {
     ready.closeUnsafe()
-    if (flushes > 0 && gathered.length < secondLane) return []
+    if (flushes > 0 && waiting.size < secondLane) return []
+    const isShared = flushes === 0 && store.lanes > 1 && waiting.size > secondLane
+    let left = isShared ? Math.ceil(waiting.size / 2) : waiting.size
     const items: Array<Item> = []
-    const left: Array<Item> = []
-    for (const item of gathered) (items.length < batchSize && !busy.has(item.append.run) ? items : left).push(item)
-    gathered = left
-    for (const { append } of items) busy.add(append.run)
+    for (const [run, own] of waiting) {
+      if (busy.has(run)) continue
+      if (left === 0 || items.length >= batchSize) {
+        ready.openUnsafe()
+        break
+      }
+      items.push(...own)
+      waiting.delete(run)
+      busy.add(run)
+      left--
+    }
     return items
   }
 
@@ -152,13 +165,15 @@ export const makeWriter = Effect.fnUntraced(function*(store: Store["Service"], h
     yield* write(group(items))
     flushes--
     for (const { append } of items) busy.delete(append.run)
-    if (gathered.length > 0) ready.openUnsafe()
+    if (waiting.size > 0) ready.openUnsafe()
   }))
   for (let number = 0; number < store.lanes; number++) yield* Effect.forkScoped(lane)
 
   return (append: Append): Pending => {
     const pending: Pending = Deferred.makeUnsafe()
-    gathered.push({ append, pending })
+    const own = waiting.get(append.run)
+    if (own === undefined) waiting.set(append.run, [{ append, pending }])
+    else own.push({ append, pending })
     ready.openUnsafe()
     return pending
   }
