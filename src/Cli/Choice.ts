@@ -14,7 +14,8 @@ export const scripted = ModelRef.make("scripted:demo")
 
 /** The providers by the variable of their key, and the model that each is asked for where none is named. */
 export const providers = [
-  { name: "anthropic", key: "ANTHROPIC_API_KEY", model: ModelRef.make("anthropic:claude-sonnet-5-5") }
+  { name: "anthropic", key: "ANTHROPIC_API_KEY", model: ModelRef.make("anthropic:claude-sonnet-5-5") },
+  { name: "openrouter", key: "OPENROUTER_API_KEY", model: ModelRef.make("openrouter:deepseek/deepseek-v4-pro-0813") }
 ] as const
 
 /** The catalogue, and the script of the demonstration at the prices of the model that it stands in for. */

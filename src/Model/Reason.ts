@@ -47,6 +47,8 @@ export interface Failures {
   readonly missingKey: AiError.AiError
   readonly unusableKey: (variable: string) => AiError.AiError
   readonly unusableUrl: (url: string) => AiError.AiError
+  /** The address answers with another one, to which the key is not sent. */
+  readonly redirected: (url: string, to: string | null) => AiError.AiError
   /** The configured address is OpenAI's. */
   readonly forbiddenUrl: (url: string) => AiError.AiError
 }
@@ -143,6 +145,11 @@ export const failures = (names: Names): Failures => {
       make(new AiError.InvalidRequestError({
         parameter: names.baseUrl,
         description: `${url} is no address: write it as https://host/path, or unset ${names.baseUrl}`
+      })),
+    redirected: (url, to) =>
+      make(new AiError.InvalidRequestError({
+        parameter: names.baseUrl,
+        description: `${url} answers with another address (${to ?? "which it does not name"}), to which no key is sent: set ${names.baseUrl} to the one that answers itself`
       })),
     forbiddenUrl: (url) =>
       make(new AiError.InvalidRequestError({

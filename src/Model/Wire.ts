@@ -192,7 +192,7 @@ const open = Effect.fnUntraced(function*(fetch: typeof globalThis.fetch, exchang
   const failed = (error: unknown): AiError.AiError =>
     watch.expired() ? failures.silent(url, watch.timeoutMs) : failures.network(url, error)
 
-  // Redirects are not followed, because they would take the key elsewhere.
+  // Redirects would take the key elsewhere.
   const watched: typeof globalThis.fetch = (input, init) =>
     watch.waitFor(() => fetch(input, { ...init, redirect: "manual", signal: watch.signal }))
   const request = HttpClientRequest.post(url, {
@@ -207,6 +207,9 @@ const open = Effect.fnUntraced(function*(fetch: typeof globalThis.fetch, exchang
   )
   // Every response of FetchHttpClient is one of the Web's.
   const response = Option.getOrThrow(HttpClientResponse.toWeb(answered))
+  if (response.status >= 300 && response.status < 400) {
+    return yield* failures.redirected(url, response.headers.get("location"))
+  }
   if (!response.ok) {
     const text = yield* Effect.promise(() => textOf(response, watch))
     return yield* exchange.refused({ status: response.status, headers: response.headers, text, now: clock.currentTimeMillisUnsafe() })

@@ -1,4 +1,5 @@
 import type * as AiError from "effect/ai/AiError"
+import { isText } from "../Json.ts"
 import * as Reason from "../Reason.ts"
 
 /** The failures of Anthropic. */
@@ -21,7 +22,7 @@ interface Facts {
   readonly requestId: string | undefined
 }
 
-const text = (value: unknown): string | undefined => typeof value === "string" && value !== "" ? value : undefined
+const text = (value: unknown): string | undefined => isText(value) ? value : undefined
 
 const facts = (error: unknown): Facts => {
   const fields: Partial<Record<string, unknown>> = typeof error === "object" && error !== null ? { ...error } : {}
