@@ -6,6 +6,7 @@ import * as Option from "effect/Option"
 import { type ForbiddenModel, type ModelRef, UnknownModel } from "../Run.ts"
 import * as Anthropic from "./Anthropic.ts"
 import { Catalog } from "./Catalog.ts"
+import * as Gemini from "./Gemini.ts"
 import * as OpenRouter from "./OpenRouter.ts"
 import type { Provider, Resolved } from "./Provider.ts"
 import { of } from "./Ref.ts"
@@ -14,7 +15,7 @@ import { of } from "./Ref.ts"
 export type Providers = Readonly<Record<string, Provider>>
 
 /** The providers that Conductor brings. */
-const brought = Effect.all({ anthropic: Anthropic.provider, openrouter: OpenRouter.provider })
+const brought = Effect.all({ anthropic: Anthropic.provider, openrouter: OpenRouter.provider, google: Gemini.provider })
 
 /** The providers of this process, and the models behind them. */
 export class Models extends Context.Service<Models, {
