@@ -230,15 +230,17 @@ export class Decoder {
     this.#close(out)
     const ending = this.#ending ?? null
     const reason = this.#blocked ? "content-filter" : ending === null ? "unknown" : reasons[ending] ?? "other"
+    // An answer that calls tools ends with STOP; gateways have other words for it.
+    const isCalling = this.#calls > 0 && (reason === "stop" || reason === "other")
     out.push({
       type: "finish",
-      reason: reason === "stop" && this.#calls > 0 ? "tool-calls" : reason,
+      reason: isCalling ? "tool-calls" : reason,
       usage: this.#counts.usage(),
       metadata: {
         google: {
           nativeFinish: ending,
           requestId: this.#responseId,
-          ...(this.#note === undefined ? {} : { note: this.#note })
+          ...(this.#note === undefined || isCalling ? {} : { note: this.#note })
         }
       }
     })
