@@ -2,11 +2,11 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Exit, Fiber, Option, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { describe as describeFailure, IdleTimeout } from "../../src/Model.ts"
-import { type Outcome, play } from "../support/anthropic.ts"
 import {
-  answerTo, ask, atEveryByte, call, chunk, type Chunk, errorBody, failureOf, gemini, last, models, quota, request, retryInfo, sse, usage
+  answerTo, ask, atEveryByte, call, chunk, type Chunk, errorBody, failureOf, last, models, quota, request, resolved, retryInfo, sse, usage
 } from "../support/gemini.ts"
 import { replay, type Script } from "../support/replay.ts"
+import { type Outcome, play } from "../support/wire.ts"
 
 /** Every shape of an answer at once: thoughts, signatures on everything, calls with and without id, things that do not exist yet. */
 const rich: ReadonlyArray<Chunk> = [
@@ -300,12 +300,12 @@ describe("Gemini, failures", () => {
     Effect.scoped(Effect.gen(function*() {
       const server = yield* replay({ body: sse([last("STOP", [{ text: "ok" }])]) })
       for (const [keys, sent] of [[{ GOOGLE_API_KEY: "other" }, "test-key"], [{ GEMINI_API_KEY: " ", GOOGLE_API_KEY: "other" }, "other"]] as const) {
-        const model = yield* Effect.provide(gemini, models(server.url, keys))
+        const model = yield* Effect.provide(resolved, models(server.url, keys))
         assert.notStrictEqual(model.stream.ready, false)
         assert.isUndefined((yield* play(model.stream(request()))).error)
         assert.strictEqual(server.received.at(-1)?.headers["x-goog-api-key"], sent)
       }
-      const model = yield* Effect.provide(gemini, models(server.url, { GEMINI_API_KEY: "" }))
+      const model = yield* Effect.provide(resolved, models(server.url, { GEMINI_API_KEY: "" }))
       assert.isFalse(model.stream.ready)
       const { error } = yield* play(model.stream(request()))
       assert.isDefined(error)
@@ -326,7 +326,7 @@ describe("Gemini, silence and interruption", () => {
   const first = (script: Script, then: (fiber: Fiber.Fiber<unknown, unknown>) => Effect.Effect<void>) =>
     Effect.scoped(Effect.gen(function*() {
       const server = yield* replay(script)
-      const model = yield* Effect.provide(gemini, models(server.url))
+      const model = yield* Effect.provide(resolved, models(server.url))
       const fiber = yield* Effect.forkChild(play(model.stream(request())))
       yield* server.written
       yield* then(fiber)
@@ -358,7 +358,7 @@ describe("Gemini, silence and interruption", () => {
     Effect.scoped(Effect.gen(function*() {
       const server = yield* replay({ body: sse([chunk([])]), then: "hang" })
       const begun = yield* Deferred.make<void>()
-      const model = yield* Effect.provide(gemini, models(server.url))
+      const model = yield* Effect.provide(resolved, models(server.url))
       const fiber = yield* Effect.forkChild(play(Stream.tap(model.stream(request()), () => Deferred.succeed(begun, undefined))))
       yield* Deferred.await(begun)
       yield* TestClock.adjust("59 seconds")
@@ -378,7 +378,7 @@ describe("Gemini, silence and interruption", () => {
   it.live("so does a reader that has had enough", () =>
     Effect.scoped(Effect.gen(function*() {
       const server = yield* replay({ body: sse([chunk([{ text: "a" }]), chunk([{ text: "b" }])]), then: "hang" })
-      const model = yield* Effect.provide(gemini, models(server.url))
+      const model = yield* Effect.provide(resolved, models(server.url))
       const parts = yield* Stream.runCollect(Stream.take(model.stream(request()), 2))
       assert.strictEqual(parts.length, 2)
       yield* server.closed
@@ -389,7 +389,7 @@ describe("Gemini, counting", () => {
   it.effect("asks for the tokens of the very request", () =>
     Effect.scoped(Effect.gen(function*() {
       const server = yield* replay({ body: JSON.stringify({ totalTokens: 31, promptTokensDetails: [] }), headers: { "content-type": "application/json" } })
-      const model = yield* Effect.provide(gemini, models(server.url))
+      const model = yield* Effect.provide(resolved, models(server.url))
       const counted = model.stream.count
       assert.isDefined(counted)
       assert.strictEqual(yield* counted(request({ system: "S" })), 31)

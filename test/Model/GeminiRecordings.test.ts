@@ -1,10 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Option } from "effect"
 import * as Money from "../../src/Money.ts"
-import { Catalog, price } from "../../src/Model.ts"
+import { Catalog, describe as describeFailure, price } from "../../src/Model.ts"
 import { ModelRef, type Transcript } from "../../src/Run.ts"
-import { type Check, recordings } from "../support/anthropic.ts"
-import { answerTo, atEveryByteOnce, failureOf, request, sentFor } from "../support/gemini.ts"
+import { answerOf, atEveryByteOnce, failureOf, request, sentFor } from "../support/gemini.ts"
+import { type Check, recordings } from "../support/wire.ts"
 
 describe("Gemini, recordings", () => {
   const recorded = recordings("gemini")
@@ -80,7 +80,7 @@ describe("Gemini, recordings", () => {
 
     it.effect(`${exchange.name}, whole, and its cost`, () =>
       Effect.gen(function*() {
-        const { answer, error, parts } = yield* answerTo([], request(), { body })
+        const { answer, error, parts } = yield* answerOf({ body })
         check(exchange.body)({ answer, error, parts })
         assert.isDefined(answer)
         // Gemini 3.1 Pro: 2 dollars in, 12 out, per million.
@@ -141,7 +141,9 @@ describe("Gemini, recordings", () => {
 
     it.effect(`${exchange.name}: a request that is more than a minute's tokens by itself is too long`, () =>
       Effect.gen(function*() {
-        const failure = yield* failureOf(script, request({ messages: [{ role: "user", text: "word ".repeat(800_001) }] }))
+        const { error } = yield* answerOf(script, request({ messages: [{ role: "user", text: "word ".repeat(800_001) }] }))
+        assert.isDefined(error)
+        const failure = describeFailure(error)
         assert.deepInclude(failure, { reason: "InvalidRequestError", retryable: false })
         assert.include(failure.message, "The conversation is too long for the model: start a new session")
       }))

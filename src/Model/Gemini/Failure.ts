@@ -1,4 +1,5 @@
 import type * as AiError from "effect/ai/AiError"
+import { isRecord, isText } from "../Json.ts"
 import * as Reason from "../Reason.ts"
 
 /** The failures of Gemini. */
@@ -11,13 +12,13 @@ export const failures = Reason.failures({
   ending: "its finishReason"
 })
 
-type Fields = Partial<Readonly<Record<string, unknown>>>
+type Fields = Readonly<Record<string, unknown>>
 
-const fieldsOf = (value: unknown): Fields => typeof value === "object" && value !== null ? { ...value } : {}
+const fieldsOf = (value: unknown): Fields => isRecord(value) ? value : {}
 
 const listOf = (value: unknown): ReadonlyArray<Fields> => Array.isArray(value) ? value.map(fieldsOf) : []
 
-const text = (value: unknown): string | undefined => typeof value === "string" && value !== "" ? value : undefined
+const text = (value: unknown): string | undefined => isText(value) ? value : undefined
 
 /** The statuses that the names of errors stand for, where a code is missing. */
 const statusOfName: Readonly<Record<string, number>> = {

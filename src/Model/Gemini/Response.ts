@@ -1,24 +1,18 @@
 import * as AiError from "effect/ai/AiError"
 import type * as Response from "effect/ai/Response"
-import { parseObject } from "../Json.ts"
+import { isCount, isRecord, isText, parseObject } from "../Json.ts"
 import { type Around, classify, failures } from "./Failure.ts"
 
 type Part = Response.StreamPartEncoded
 type Finish = Response.FinishPartEncoded
 
-type Fields = Partial<Readonly<Record<string, unknown>>>
-
-const isFields = (value: unknown): value is Fields => typeof value === "object" && value !== null
+type Fields = Readonly<Record<string, unknown>>
 
 const none: Fields = {}
 
-const fieldsOf = (value: unknown): Fields => isFields(value) ? value : none
-
-const isText = (value: unknown): value is string => typeof value === "string" && value !== ""
+const fieldsOf = (value: unknown): Fields => isRecord(value) ? value : none
 
 const textOf = (value: unknown): string => typeof value === "string" ? value : ""
-
-const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0
 
 const reasons: Readonly<Record<string, Finish["reason"]>> = {
   STOP: "stop",
