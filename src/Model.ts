@@ -9,5 +9,6 @@ export { fromLanguageModel, structuredOutput, toLanguageModel } from "./Model/La
 export { Models, type Providers } from "./Model/Models.ts"
 export { bound, inputBound, type Measured, outputRate, price } from "./Model/Price.ts"
 export type { Effort, Provider, Request, Resolved, ToolSpec } from "./Model/Provider.ts"
+export * as Opaque from "./Model/Opaque.ts"
 export { of } from "./Model/Ref.ts"
 export * as Scripted from "./Model/Scripted.ts"

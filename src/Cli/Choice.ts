@@ -14,7 +14,9 @@ export const scripted = ModelRef.make("scripted:demo")
 
 /** The providers by the variable of their key, and the model that each is asked for where none is named. */
 export const providers = [
-  { name: "anthropic", key: "ANTHROPIC_API_KEY", model: ModelRef.make("anthropic:claude-sonnet-5-5") }
+  { name: "anthropic", key: "ANTHROPIC_API_KEY", model: ModelRef.make("anthropic:claude-sonnet-5-5") },
+  { name: "openrouter", key: "OPENROUTER_API_KEY", model: ModelRef.make("openrouter:deepseek/deepseek-v4-pro-0813") },
+  { name: "google", key: "GEMINI_API_KEY", model: ModelRef.make("google:gemini-3.8-flash") }
 ] as const
 
 /** The catalogue, and the script of the demonstration at the prices of the model that it stands in for. */
@@ -27,11 +29,14 @@ const catalog = Layer.effect(Model.Catalog, Effect.gen(function*() {
 /** The models of the program: those of the providers, and the script of the demonstration. */
 export const models = Model.Models.layerWith({ scripted: demo.script() }).pipe(Layer.provideMerge(catalog))
 
-/** Whether a variable is set to something. */
-export const isSet = (name: string) =>
-  Config.option(Config.Redacted(name)).pipe(
-    Effect.map((value) => Option.isSome(value) && Redacted.value(value.value).trim() !== "")
-  )
+/** Whether a variable is set to something, or the one that stands in for it. */
+export const isSet = Effect.fnUntraced(function*(name: string) {
+  for (const variable of name === "GEMINI_API_KEY" ? [name, "GOOGLE_API_KEY"] : [name]) {
+    const value = yield* Config.withDefault(Config.Redacted(variable), Redacted.make(""))
+    if (Redacted.value(value).trim() !== "") return true
+  }
+  return false
+})
 
 /** The first provider with a key. */
 export const withKey = Effect.gen(function*() {

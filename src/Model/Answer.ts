@@ -2,6 +2,7 @@ import * as Option from "effect/Option"
 import type * as Response from "effect/ai/Response"
 import * as Money from "../Money.ts"
 import type { FinishReason, Transcript, Usage } from "../Run.ts"
+import { isRecord } from "./Json.ts"
 
 /** A complete answer of a model. */
 export interface Answer {
@@ -40,9 +41,6 @@ interface Piece {
 
 /** Text that every store takes: neither NUL nor half of a surrogate pair. */
 const clean = (text: string): string => text.toWellFormed().replaceAll("\u0000", "\uFFFD")
-
-const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
 
 /** Keeps the strings of a part's metadata, and of a later part of the same piece those that are new or changed. */
 const keep = (piece: Piece, metadata: unknown): void => {

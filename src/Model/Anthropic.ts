@@ -1,23 +1,22 @@
 import type { Anthropic as Client } from "@anthropic-ai/sdk/client"
 import type { Middleware } from "@anthropic-ai/sdk"
 import * as Cause from "effect/Cause"
-import * as Config from "effect/Config"
+import type * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import type * as Pull from "effect/Pull"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import type * as AiError from "effect/ai/AiError"
 import type * as Response from "effect/ai/Response"
-import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import { ModelRef } from "../Run.ts"
-import * as Failure from "./Anthropic/Failure.ts"
+import { classify, failures } from "./Anthropic/Failure.ts"
 import { body } from "./Anthropic/Request.ts"
 import { Decoder } from "./Anthropic/Response.ts"
 import { Catalog } from "./Catalog.ts"
-import { isForbiddenUrl } from "./Forbidden.ts"
 import * as Idle from "./Idle.ts"
 import type { Provider, Request } from "./Provider.ts"
+import * as Wire from "./Wire.ts"
 
 // request
 
@@ -26,21 +25,15 @@ const silence = { error: () => {}, warn: () => {}, info: () => {}, debug: () => 
 /** The headers that go out; others could only come from variables that the SDK reads behind our back. */
 const sent = /^(authorization|content-type|content-length|accept|user-agent|anthropic-version|x-stainless-.*)$/
 
-interface Options {
-  readonly apiKey: Redacted.Redacted
-  readonly baseURL: string
-  readonly fetch: typeof globalThis.fetch
-}
-
 /** The SDK, loaded when the first request is made because loading it takes a quarter of a second. */
-const connect = async (options: Options): Promise<Client> => {
+const connect = async (access: Wire.Access): Promise<Client> => {
   const { Anthropic } = await import("@anthropic-ai/sdk/client")
   return new Anthropic({
-    apiKey: Redacted.value(options.apiKey),
+    apiKey: Redacted.value(access.key),
     authToken: null,
     webhookKey: null,
-    baseURL: options.baseURL,
-    fetch: options.fetch,
+    baseURL: access.baseURL,
+    fetch: access.fetch,
     maxRetries: 0,
     openTelemetry: false,
     logger: silence,
@@ -67,7 +60,7 @@ const exchange = Effect.fnUntraced(function*(client: Client, catalog: Catalog["S
   const url = `${client.baseURL}/v1/messages`
   const watch = yield* Idle.watch
   const failure = (error: unknown): AiError.AiError =>
-    watch.expired() ? Failure.silent(url, watch.timeoutMs) : Failure.classify(error, url)
+    watch.expired() ? failures.silent(url, watch.timeoutMs) : classify(error, url)
   const entry = catalog.find(ModelRef.make(`anthropic:${request.model}`))
   const { data, request_id } = yield* Effect.tryPromise({
     try: () =>
@@ -94,7 +87,7 @@ const exchange = Effect.fnUntraced(function*(client: Client, catalog: Catalog["S
     if (decoder.finished) return yield* Cause.done()
     const parts = yield* read
     if (parts !== undefined) return parts
-    return yield* (watch.expired() ? Failure.silent(url, watch.timeoutMs) : Failure.cutOff(url))
+    return yield* (watch.expired() ? failures.silent(url, watch.timeoutMs) : failures.cutOff(url))
   })
   return Stream.fromPull(Effect.succeed(pull))
 })
@@ -107,14 +100,9 @@ const exchange = Effect.fnUntraced(function*(client: Client, catalog: Catalog["S
  */
 export const provider = Effect.gen(function*(): Effect.fn.Return<Provider, Config.ConfigError, Catalog> {
   const catalog = yield* Catalog
-  const fetch = yield* FetchHttpClient.Fetch
-  const key = yield* Config.option(Config.Redacted("ANTHROPIC_API_KEY"))
-  const given = yield* Config.withDefault(Config.String("ANTHROPIC_BASE_URL"), "")
-  const baseURL = given.trim() === "" ? "https://api.anthropic.com" : given.trim().replace(/\/+$/, "")
-  if (isForbiddenUrl(baseURL)) return () => Stream.fail(Failure.forbiddenUrl(baseURL))
-  if (Option.isNone(key) || Redacted.value(key.value).trim() === "") return () => Stream.fail(Failure.missingKey)
-  const options: Options = { apiKey: key.value, baseURL, fetch }
+  const access = yield* Wire.access(failures, "https://api.anthropic.com")
+  if (Result.isFailure(access)) return Wire.unavailable(access.failure)
   let client: Promise<Client> | undefined
-  const connected = Effect.promise(() => client ??= connect(options))
+  const connected = Effect.promise(() => client ??= connect(access.success))
   return (request) => Stream.unwrap(Effect.flatMap(connected, (client) => exchange(client, catalog, request)))
 })

@@ -11,3 +11,23 @@ export const parseObject = (text: string): Record<string, unknown> | undefined =
     return undefined
   }
 }
+
+/** Whether a value is an object that is no array, of which nothing else is known. */
+export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+/** Whether a value is text and not empty. */
+export const isText = (value: unknown): value is string => typeof value === "string" && value !== ""
+
+/** Whether a value is a number of things. */
+export const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0
+
+/** The JSON array that a text holds; nothing where it is none. */
+export const parseArray = (text: string): ReadonlyArray<unknown> | undefined => {
+  try {
+    const value: unknown = JSON.parse(text)
+    return Array.isArray(value) ? value : undefined
+  } catch {
+    return undefined
+  }
+}

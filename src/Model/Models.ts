@@ -6,11 +6,16 @@ import * as Option from "effect/Option"
 import { type ForbiddenModel, type ModelRef, UnknownModel } from "../Run.ts"
 import * as Anthropic from "./Anthropic.ts"
 import { Catalog } from "./Catalog.ts"
+import * as Gemini from "./Gemini.ts"
+import * as OpenRouter from "./OpenRouter.ts"
 import type { Provider, Resolved } from "./Provider.ts"
 import { of } from "./Ref.ts"
 
 /** Providers by the name that references begin with. */
 export type Providers = Readonly<Record<string, Provider>>
+
+/** The providers that Conductor brings. */
+const brought = Effect.all({ anthropic: Anthropic.provider, openrouter: OpenRouter.provider, google: Gemini.provider })
 
 /** The providers of this process, and the models behind them. */
 export class Models extends Context.Service<Models, {
@@ -40,7 +45,7 @@ export class Models extends Context.Service<Models, {
 
   /** The providers that Conductor brings, configured from the environment, and the given ones beside or over them. */
   static readonly layerWith = (more: Providers): Layer.Layer<Models, Config.ConfigError, Catalog> =>
-    Layer.unwrap(Effect.map(Anthropic.provider, (anthropic) => Models.layerOf({ anthropic, ...more })))
+    Layer.unwrap(Effect.map(brought, (brought) => Models.layerOf({ ...brought, ...more })))
 
   /** The providers that Conductor brings. A missing key is no failure here: requests to that provider say so. */
   static readonly layer: Layer.Layer<Models, Config.ConfigError, Catalog> = Models.layerWith({})

@@ -5,6 +5,7 @@ import * as Option from "effect/Option"
 import type { Transcript } from "../../Run.ts"
 import type { Entry } from "../Catalog.ts"
 import { parseObject } from "../Json.ts"
+import { sendable } from "../Opaque.ts"
 import type { Request } from "../Provider.ts"
 
 const ephemeral = { type: "ephemeral" } as const
@@ -14,14 +15,14 @@ const toolUseId = (id: string): string =>
   id.replace(/[^a-zA-Z0-9_-]/g, (character) => `_${character.charCodeAt(0).toString(16)}_`)
 
 /** A block of an assistant's answer as it goes back; nothing where Anthropic would refuse it. */
-const assistantBlock = (part: Transcript.AssistantPart, own: boolean): ContentBlockParam | undefined => {
+const assistantBlock = (part: Transcript.AssistantPart): ContentBlockParam | undefined => {
   switch (part.type) {
     case "text":
       // Blank text blocks are refused, though the model may write them.
       return part.text.trim() === "" ? undefined : { type: "text", text: part.text }
     case "reasoning": {
-      // Reasoning of another model, or without its signature, is refused or dropped in silence.
-      const { redacted, signature } = own ? part.opaque?.["anthropic"] ?? {} : {}
+      // Reasoning without its signature is refused or dropped in silence.
+      const { redacted, signature } = part.opaque?.["anthropic"] ?? {}
       return redacted !== undefined
         ? { type: "redacted_thinking", data: redacted }
         : signature !== undefined
@@ -50,7 +51,7 @@ const blocks = (message: Transcript.Message, ref: string): ReadonlyArray<Content
         ...(result.isFailure ? { is_error: true } : {})
       }))
     case "assistant":
-      return message.parts.flatMap((part) => assistantBlock(part, message.model === ref) ?? [])
+      return sendable(message, ref).flatMap((part) => assistantBlock(part) ?? [])
   }
 }
 

@@ -1,6 +1,6 @@
 import type { RawMessageStreamEvent } from "@anthropic-ai/sdk/resources/messages"
 import type * as Response from "effect/ai/Response"
-import { parseObject } from "../Json.ts"
+import { isCount, isRecord, isText, parseObject } from "../Json.ts"
 
 type Part = Response.StreamPartEncoded
 type Finish = Response.FinishPartEncoded
@@ -36,10 +36,6 @@ const reasons: Readonly<Record<string, Finish["reason"]>> = {
   refusal: "content-filter"
 }
 
-const isText = (value: unknown): value is string => typeof value === "string" && value !== ""
-
-const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0
-
 /** Counts are cumulative: a later one replaces an earlier one, and what is missing leaves it. */
 class Counts {
   uncached = 0
@@ -53,10 +49,10 @@ class Counts {
 
   /** The usage of any event, whatever is in it. */
   read(usage: Partial<Record<string, unknown>> | null | undefined): void {
-    if (typeof usage !== "object" || usage === null) return
+    if (!isRecord(usage)) return
     const inner = (key: string): Partial<Record<string, unknown>> => {
       const value = usage[key]
-      return typeof value === "object" && value !== null ? { ...value } : {}
+      return isRecord(value) ? value : {}
     }
     const count = (value: unknown, before: number): number => isCount(value) ? value : before
     this.uncached = count(usage["input_tokens"], this.uncached)
