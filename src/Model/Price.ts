@@ -5,7 +5,7 @@ import type { Entry, Prices } from "./Catalog.ts"
 import type { Request, ToolSpec } from "./Provider.ts"
 
 /** The rates for a prompt of that many tokens: those of the highest tier below it, for every token of the request. */
-const ratesFor = (entry: Entry, prompt: number): Prices | undefined => {
+export const ratesFor = (entry: Entry, prompt: number): Prices | undefined => {
   let rates = entry.prices
   let above = -1
   for (const tier of entry.tiers) {
