@@ -91,6 +91,8 @@ const Shipped = Schema.Struct({
   source: Schema.String,
   sourceVersion: Schema.String,
   generatedAt: Schema.String,
+  /** Where what the models are good at is from. */
+  strengths: Schema.String,
   models: Schema.Array(Entry)
 })
 
@@ -166,6 +168,8 @@ export class Catalog extends Context.Service<Catalog, {
       const openai = user.models.find((model) => isForbidden(model.ref))
       if (openai !== undefined) return yield* invalid(`"${openai.ref}" is an OpenAI model, which Conductor never uses`)
       const merged = user.models.map((model) => merge(Option.getOrUndefined(shipped.find(model.ref)), model))
+      const dear = merged.find(({ budget, prices }) => budget === "free" && (prices === undefined || budgetOf(prices) !== "free"))
+      if (dear !== undefined) return yield* invalid(`"${dear.ref}" is in the budget "free" without being so: set its prices to "0"`)
       return make([...shipped.entries, ...merged], `${shipped.version} + ${path.value}`)
     })
   ).pipe(Layer.provide(Catalog.layerShipped))

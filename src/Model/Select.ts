@@ -56,7 +56,8 @@ interface Rank {
   readonly preferred: number
   readonly strength: number
   readonly price: bigint | undefined
-  readonly context: number
+  /** What input costs that the provider remembers, which is most of what an agent sends. */
+  readonly cached: bigint | undefined
 }
 
 const rankOf = (entry: Entry, criteria: Criteria): Rank => {
@@ -67,7 +68,7 @@ const rankOf = (entry: Entry, criteria: Criteria): Rank => {
     preferred: found === -1 ? preferences.length : found,
     strength: entry.tasks?.[criteria.task] ?? 0,
     price: prices === undefined ? undefined : mixed(prices),
-    context: entry.context
+    cached: prices?.cacheRead ?? prices?.input
   }
 }
 
@@ -77,7 +78,7 @@ const cheaper = (a: bigint | undefined, b: bigint | undefined): number =>
 const compare = (criteria: Criteria) => (a: Entry, b: Entry): number => {
   const [one, other] = [rankOf(a, criteria), rankOf(b, criteria)]
   return one.preferred - other.preferred || other.strength - one.strength || cheaper(one.price, other.price) ||
-    other.context - one.context || (a.ref < b.ref ? -1 : 1)
+    cheaper(one.cached, other.cached) || (a.ref < b.ref ? -1 : 1)
 }
 
 /** Why a model that fits comes after the one that was chosen. */
@@ -87,7 +88,7 @@ const whyAfter = (entry: Entry, chosen: Entry, criteria: Criteria): string => {
   if (rank.preferred !== best.preferred) return `less preferred, with ${strength} and ${describePrice(entry, criteria)}`
   if (rank.strength !== best.strength) return `weaker, with ${strength}, at ${describePrice(entry, criteria)}`
   if (rank.price !== best.price) return `as strong and dearer, at ${describePrice(entry, criteria)}`
-  if (rank.context !== best.context) return `as strong and as dear, with a smaller context of ${entry.context.toLocaleString("en-US")} tokens`
+  if (rank.cached !== best.cached) return "as strong and as dear, and dearer where the prompt is cached"
   return "alike in all that counts, and later in the alphabet"
 }
 
@@ -136,7 +137,7 @@ const none = (unfit: ReadonlyArray<{ readonly entry: Entry; readonly misfits: Re
 
 /**
  * The model of a catalogue that fits some criteria best, always the same for the same catalogue and providers: what is
- * preferred, then the strongest at the task, then the cheapest, then the largest context, then the first by name. Nothing is
+ * preferred, then the strongest at the task, then the cheapest, then the one whose cached input is the cheapest, then the first by name. Nothing is
  * ever dearer than the budget; where its tier has no model, or a cheaper one is stronger, a cheaper one is chosen.
  *
  * `usable` says which providers there are; those without a key are left out where another of the catalogue's has one. Without

@@ -51,12 +51,14 @@ describe("pick", () => {
     assert.strictEqual(refused({ task: "coding", budget: "standard" }, [great])._tag, "NoModelFits")
   })
 
-  it("takes the cheaper of two that are as strong, then the one with the larger context, then the first by name", () => {
+  it("takes the cheaper of two that are as strong, then the one with the cheaper cache, then the first by name", () => {
     assert.deepStrictEqual(chosen({ task: "coding" }, [alike, good]), Result.succeed(good.ref))
-    const roomy = { ...good, ref: Run.ModelRef.make("google:roomy"), context: 2_000_000 }
-    assert.deepStrictEqual(chosen({ task: "coding" }, [good, roomy]), Result.succeed(roomy.ref))
+    const cached = { ...good, ref: Run.ModelRef.make("google:cached"), prices: { input: Money.usd("2"), output: Money.usd("10"), cacheRead: Money.usd("0.1") } }
+    assert.deepStrictEqual(chosen({ task: "coding" }, [good, cached]), Result.succeed(cached.ref))
+    assert.include(Result.getOrThrow(pick({ task: "coding" }, [good, cached])).reason, "Next is anthropic:good: as strong and as dear, and dearer where the prompt is cached.")
     const twin = { ...good, ref: Run.ModelRef.make("anthropic:better") }
     assert.deepStrictEqual(chosen({ task: "coding" }, [good, twin]), Result.succeed(twin.ref))
+    assert.include(Result.getOrThrow(pick({ task: "coding" }, [good, twin])).reason, "Next is anthropic:good: alike in all that counts, and later in the alphabet.")
   })
 
   it("heeds what the agent needs, and what its task implies", () => {
