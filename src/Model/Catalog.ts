@@ -90,6 +90,7 @@ type UserEntry = typeof UserEntry.Type
 const Shipped = Schema.Struct({
   source: Schema.String,
   sourceVersion: Schema.String,
+  /** The day of the prices. */
   generatedAt: Schema.String,
   /** Where what the models are good at is from. */
   strengths: Schema.String,

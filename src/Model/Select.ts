@@ -49,6 +49,8 @@ export interface Pick {
   readonly entry: Entry
   readonly reason: string
   readonly considered: ReadonlyArray<Considered>
+  /** The preferences that nothing in the catalogue goes by. */
+  readonly unknown: ReadonlyArray<string>
 }
 
 /** What decides between two models that fit, in the order in which it does. */
@@ -113,11 +115,6 @@ const keysOf = (entries: ReadonlyArray<Entry>, usable: Usable | undefined, isAny
   return isAnyReady ? ` Left out without a key: ${without.join(", ")}.` : ` No provider has a key yet: set that of ${without.join(" or ")}.`
 }
 
-const namelessOf = (entries: ReadonlyArray<Entry>, criteria: Criteria): string => {
-  const nameless = preferencesOf(criteria).filter((preference) => !entries.some(({ ref }) => isNamed(ref, preference)))
-  return nameless.length === 0 ? "" : ` Nothing in the catalogue goes by the preferred name ${nameless.map((name) => `"${name}"`).join(" or ")}.`
-}
-
 const none = (unfit: ReadonlyArray<{ readonly entry: Entry; readonly misfits: ReadonlyArray<Misfit> }>, criteria: Criteria): NoModelFits => {
   const about = { task: criteria.task, budget: budgetFor(criteria) }
   const order = BudgetTier.literals
@@ -156,7 +153,9 @@ export const pick = (criteria: Criteria, entries: ReadonlyArray<Entry>, usable?:
     ...rest.map((entry) => ({ entry, fits: true, why: whyAfter(entry, chosen, criteria) })),
     ...unfit.map(({ entry, misfits }) => ({ entry, fits: false, why: misfits.map(({ why }) => why).join("; ") }))
   ]
-  const reason = `${reasonFor(chosen, considered, criteria)}${keysOf(known, usable, isAnyReady)}${namelessOf(known, criteria)}`
-  return Result.succeed({ entry: chosen, reason, considered })
+  const unknown = preferencesOf(criteria).filter((preference) => !known.some(({ ref }) => isNamed(ref, preference)))
+  const strangers = unknown.length === 0 ? "" : ` Nothing in the catalogue goes by the preferred name ${unknown.map((name) => `"${name}"`).join(" or ")}.`
+  const reason = `${reasonFor(chosen, considered, criteria)}${keysOf(known, usable, isAnyReady)}${strangers}`
+  return Result.succeed({ entry: chosen, reason, considered, unknown })
 }
 

@@ -138,13 +138,14 @@ const chatsOf = (provider: string): ReadonlyArray<Chat> =>
 const data = Object.keys(wanted).map((provider) => ({ provider, chats: chatsOf(provider), ids: wanted[provider] ?? [] }))
 
 const from = `${source}@${version}`
+const date = generatedAt.slice(0, 10)
 const models: ReadonlyArray<Entry> = data.flatMap(({ chats, ids, provider }) =>
-  ids.flatMap((id) => chats.filter((chat) => chat.id === id).map((chat) => entry(provider, chat, from, generatedAt.slice(0, 10)))))
+  ids.flatMap((id) => chats.filter((chat) => chat.id === id).map((chat) => entry(provider, chat, from, date))))
 const forbidden = models.find(({ ref }) => isForbidden(ref))
 if (forbidden !== undefined) throw new Error(`${forbidden.ref} is an OpenAI model, which Conductor never uses`)
 
 const before = JSON.parse(readFileSync(target, "utf8")) as { readonly models: ReadonlyArray<Partial<Entry> & Pick<Entry, "ref">> }
-const after = { source, sourceVersion: version, generatedAt: new Date().toISOString().slice(0, 10), strengths: strengthsFrom, models }
+const after = { source, sourceVersion: version, generatedAt: date, strengths: strengthsFrom, models }
 writeFileSync(target, `${JSON.stringify(after, null, 2)}\n`)
 if (!isFolder) rmSync(folder, { recursive: true })
 
