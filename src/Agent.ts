@@ -43,7 +43,10 @@ export interface Options<
 > {
   /** What the model is told before everything else. */
   readonly instructions: string
-  /** The model that answers: `Model.of("anthropic:claude-sonnet-5-5")`, that text, or several in order, `Model.fallback(…)`. */
+  /**
+   * The model that answers: `Model.of("anthropic:claude-sonnet-5-5")`, that text, what it is to be good at,
+   * `Model.select({ task: "agents", budget: "standard" })`, or several in order, `Model.fallback(…)`.
+   */
   readonly model: string | Model.Choice
   readonly plugins?: Plugins
   /** What the agent takes; text by default. */
@@ -72,7 +75,7 @@ export interface Agent<
 > {
   readonly name: AgentName
   readonly instructions: string
-  /** A forbidden or malformed reference is a failure of the layer that registers the agent. */
+  /** A forbidden or malformed reference, and a selection that nothing fits, are failures of the layer that registers the agent. */
   readonly model: Model.Choice
   readonly plugins: Plugins
   readonly input: Schema.ConstraintCodec<In, unknown>

@@ -1,7 +1,7 @@
 /** Models: a reference, what a model can do and costs, and how to stream an answer out of it. Never one of OpenAI's. */
 export * as Answer from "./Model/Answer.ts"
 export { Catalog, CatalogInvalid, Entry, Prices, Tier } from "./Model/Catalog.ts"
-export { type Chain, chainOf, type Choice, choiceOf, type Fallback, fallback } from "./Model/Choice.ts"
+export { type Chain, chainOf, type Choice, choiceOf, type Fallback, fallback, namedFirst } from "./Model/Choice.ts"
 export { describe, type Failure } from "./Model/Failure.ts"
 export { isForbidden } from "./Model/Forbidden.ts"
 export { IdleTimeout } from "./Model/Idle.ts"
@@ -12,3 +12,5 @@ export type { Effort, Provider, Request, Resolved, ToolSpec } from "./Model/Prov
 export * as Opaque from "./Model/Opaque.ts"
 export { of } from "./Model/Ref.ts"
 export * as Scripted from "./Model/Scripted.ts"
+export { type Considered, type Criteria, NoModelFits, type Pick, pick, select, type Selected, type Usable } from "./Model/Select.ts"
+export { BudgetTier, budgetOf, Strengths, Task } from "./Model/Strengths.ts"

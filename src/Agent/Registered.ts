@@ -10,7 +10,7 @@ import * as SqlClient from "effect/sql/SqlClient"
 import type * as Agent from "../Agent.ts"
 import * as Model from "../Model.ts"
 import * as Plugin from "../Plugin.ts"
-import { DefinitionHash, type EffectClass, type ForbiddenModel, type ModelRef, type UnknownModel } from "../Run.ts"
+import { DefinitionHash, type EffectClass, ModelRef } from "../Run.ts"
 import * as Tool from "../Tool.ts"
 
 /** An agent cannot be registered. */
@@ -74,6 +74,11 @@ export interface Registered {
   readonly model: ModelRef
   /** All of its models, in the order in which they are asked. */
   readonly models: Model.Chain
+  /**
+   * The model for which the definition writes the schema of the answer: the first that the agent names, and none of the
+   * catalogue's where it leaves that to it, so that the definition stays what it is whatever is chosen.
+   */
+  readonly writtenFor: ModelRef
   readonly definition: Definition
   readonly specs: ReadonlyArray<Model.ToolSpec>
   readonly tools: ReadonlyMap<string, RegisteredTool>
@@ -183,18 +188,20 @@ const describe = (agent: Agent.Any, specs: ReadonlyArray<Model.ToolSpec>, tools:
   return { text, hash: DefinitionHash.make(createHash("sha256").update(text).digest("hex")) }
 }
 
+const anyModel = ModelRef.make("any:model")
+
 /**
- * Builds an agent's handlers and compiles its schemas, once for the life of the runtime. Layers are shared through the
- * memo map, so that a plugin of several agents is built once.
+ * Builds an agent's handlers and compiles its schemas, once for the life of the runtime, to be asked of these models. Layers
+ * are shared through the memo map, so that a plugin of several agents is built once.
  */
-export const register = <A extends Agent.Any>(agent: A, memo: Layer.MemoMap): Effect.Effect<
+export const register = <A extends Agent.Any>(agent: A, models: Model.Chain, memo: Layer.MemoMap): Effect.Effect<
   Registered,
-  Agent.Error<A> | ForbiddenModel | UnknownModel | RegistrationFailed,
+  Agent.Error<A> | RegistrationFailed,
   Agent.Services<A>
 > =>
   Effect.gen(function*() {
-    const models = yield* Effect.fromResult(Model.chainOf(agent.model))
     const [model] = models
+    const writtenFor = Model.namedFirst(agent.model) ?? anyModel
     const scope = yield* Effect.scope
     const tools = new Map<string, RegisteredTool>()
     const specs: Array<Model.ToolSpec> = []
@@ -220,7 +227,8 @@ export const register = <A extends Agent.Any>(agent: A, memo: Layer.MemoMap): Ef
     }
     const schema = agent.output
     const output = schema === undefined ? undefined : outputOf(agent.name, schema)
-    return { agent, model, models, definition: describe(agent, specs, tools, output?.(model).schema), specs, tools, output }
+    const definition = describe(agent, specs, tools, output?.(writtenFor).schema)
+    return { agent, model, models, writtenFor, definition, specs, tools, output }
     // The services of `agent.plugins` and the errors of building them are those of `A`; the loop over plugins loses that.
   }) as never
 

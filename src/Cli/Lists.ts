@@ -1,16 +1,13 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { Conductor } from "../Conductor.ts"
-import * as Model from "../Model.ts"
 import * as Money from "../Money.ts"
 import { fold, type Logged, type RunState, type RunStatus } from "../Run.ts"
 import { RunLog, type RunRow } from "../RunLog.ts"
-import { models, providers } from "./Choice.ts"
 import { toolRows } from "./Agents.ts"
-import { cost, count, shorten, table, time } from "./Format.ts"
+import { cost, shorten, table, time } from "./Format.ts"
 import { Output } from "./Output.ts"
 import { conductor, runId } from "./Runtime.ts"
 import { timeline } from "./Timeline.ts"
@@ -64,30 +61,6 @@ export const showRun = Effect.fnUntraced(function*(input: { readonly run: string
   const state = events.reduce<RunState | undefined>(fold, undefined)
   if (state !== undefined) yield* output.line(timeline(events, state, output.paint, yield* Clock.currentTimeMillis).join("\n"))
 }, Effect.provide(conductor([])))
-
-const encodeEntry = Schema.encodeSync(Model.Entry)
-
-const price = (rate: Money.Money | undefined): string => rate === undefined ? "–" : `$${Money.format(rate)}`
-
-/** `conductor models`. */
-export const printModels = Effect.fnUntraced(function*(json: boolean) {
-  const catalog = yield* Model.Catalog
-  const output = yield* Output
-  const usable = new Set<string>(providers.map((provider) => provider.name))
-  const entries = catalog.entries.filter((entry) => !Model.isForbidden(entry.ref))
-  yield* printList(entries, {
-    json,
-    head: ["MODEL", ">INPUT", ">OUTPUT", ">CACHE READ", ">CONTEXT", ">OUTPUT LIMIT", "TOOLS"],
-    cells: (entry) => [
-      entry.ref, price(entry.prices?.input), price(entry.prices?.output), price(entry.prices?.cacheRead), count(entry.context),
-      count(entry.maxOutput), entry.tools ? "yes" : "no"
-    ],
-    encode: encodeEntry,
-    empty: "The catalogue is empty."
-  })
-  const silent = [...new Set(entries.map((entry) => entry.ref.slice(0, entry.ref.indexOf(":"))).filter((name) => !usable.has(name)))]
-  yield* output.note(`Dollars per million tokens; prices of ${catalog.version}.${silent.length === 0 ? "" : ` Not yet spoken to: ${silent.join(", ")}.`}`)
-}, Effect.provide(models))
 
 /** `conductor tools`. */
 export const printTools = (json: boolean) =>

@@ -7,6 +7,7 @@ import * as Approval from "../Approval.ts"
 import * as AuditLog from "../AuditLog.ts"
 import * as Budget from "../Budget.ts"
 import * as Inbox from "../Inbox.ts"
+import * as Model from "../Model.ts"
 import type { ForbiddenModel, UnknownModel } from "../Run.ts"
 import type * as RunLog from "../RunLog.ts"
 import { BetweenTools, Registry } from "../Runs.ts"
@@ -21,6 +22,7 @@ export type RegistrationError<A extends Agents> =
   | Agent.RegistrationFailed
   | ForbiddenModel
   | UnknownModel
+  | Model.NoModelFits
 
 /** What decides within a flush. */
 export const gates = [Inbox.gate, Budget.gate]
@@ -50,17 +52,24 @@ export const projections = (agents: Agents): ReadonlyArray<RunLog.Projection> =>
   AuditLog.projectionOf(facts(agents))
 ]
 
-/** Registers the agents: builds their handlers, and refuses two agents of one name. */
-export const registry = <const A extends Agents>(agents: A): Layer.Layer<Registry, RegistrationError<A>, Agent.Services<A[number]>> =>
+/** Registers the agents: chooses their models, builds their handlers, and refuses two agents of one name. */
+export const registry = <const A extends Agents>(agents: A): Layer.Layer<
+  Registry,
+  RegistrationError<A>,
+  Agent.Services<A[number]> | Model.Models | Model.Catalog
+> =>
   Layer.effect(Registry, Effect.gen(function*() {
     const memo = yield* Layer.makeMemoMap
+    const { entries } = yield* Model.Catalog
+    const { providers } = yield* Model.Models
     const registered = new Map<string, Agent.Registered>()
     for (const agent of agents) {
       if (registered.has(agent.name)) {
         const problem = "another agent of that name is registered already; give one of them another name."
         return yield* new Agent.RegistrationFailed({ agent: agent.name, problem })
       }
-      registered.set(agent.name, yield* Agent.register(agent, memo))
+      const chain = yield* Effect.fromResult(Model.chainOf(agent.model, entries, providers))
+      registered.set(agent.name, yield* Agent.register(agent, chain, memo))
     }
     return (yield* BetweenTools)(registered)
     // The loop over agents loses which errors and services are whose; together they are those of `A`.

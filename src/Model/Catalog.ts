@@ -9,12 +9,16 @@ import * as Money from "../Money.ts"
 import { ModelRef } from "../Run.ts"
 import builtIn from "./Catalog.json" with { type: "json" }
 import { isForbidden } from "./Forbidden.ts"
+import { BudgetTier, budgetOf, Strengths } from "./Strengths.ts"
 
 const Rate = Money.FromString.check(Schema.makeFilter((rate: bigint) => rate >= 0n || "a price is not below zero"))
 
 const Count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 
-/** Prices in US dollars per million tokens, as decimal strings outside; a kind of token that is left out has no price. */
+/**
+ * Prices in US dollars per million tokens, as decimal strings outside; a kind of token that is left out has no price. Tokens
+ * of reasoning are output everywhere, so that they have no price of their own.
+ */
 export const Prices = Schema.Struct({
   input: Rate,
   output: Rate,
@@ -22,7 +26,9 @@ export const Prices = Schema.Struct({
   /** Writing to the cache for five minutes. */
   cacheWrite: Schema.optionalKey(Rate),
   /** Writing to the cache for an hour. */
-  cacheWriteHour: Schema.optionalKey(Rate)
+  cacheWriteHour: Schema.optionalKey(Rate),
+  /** A thousand web searches that the provider makes itself. */
+  webSearch: Schema.optionalKey(Rate)
 })
 export type Prices = typeof Prices.Type
 
@@ -48,8 +54,19 @@ const fields = {
   returnsReasoning: Schema.Boolean
 }
 
+const standing = {
+  /** What it is good at; without them it is never chosen by task. */
+  tasks: Schema.optionalKey(Strengths),
+  /** How dear it is, by its prices; see {@link budgetOf}. A model without a price has none. */
+  budget: Schema.optionalKey(BudgetTier),
+  /** Where prices and abilities are from. */
+  source: Schema.optionalKey(Schema.String),
+  /** The day of the prices, such as `2026-11-10`. */
+  date: Schema.optionalKey(Schema.String)
+}
+
 /** What is known of a model. */
-export const Entry = Schema.Struct({ ref: ModelRef, prices: Schema.optionalKey(Prices), ...fields })
+export const Entry = Schema.Struct({ ref: ModelRef, prices: Schema.optionalKey(Prices), ...fields, ...standing })
 export type Entry = typeof Entry.Type
 
 /** An entry of the user's file: what it leaves out is as shipped, or the cautious default for a model of its own. */
@@ -65,14 +82,18 @@ const UserEntry = Schema.Struct({
   thinking: Schema.optionalKey(fields.thinking),
   efforts: Schema.optionalKey(fields.efforts),
   forcedToolUse: Schema.optionalKey(fields.forcedToolUse),
-  returnsReasoning: Schema.optionalKey(fields.returnsReasoning)
+  returnsReasoning: Schema.optionalKey(fields.returnsReasoning),
+  ...standing
 })
 type UserEntry = typeof UserEntry.Type
 
 const Shipped = Schema.Struct({
   source: Schema.String,
   sourceVersion: Schema.String,
+  /** The day of the prices. */
   generatedAt: Schema.String,
+  /** Where what the models are good at is from. */
+  strengths: Schema.String,
   models: Schema.Array(Entry)
 })
 
@@ -104,11 +125,11 @@ const unknown: Omit<Entry, "ref"> = {
   returnsReasoning: false
 }
 
-/** New base prices without tiers end the tiers of the entry as shipped: they belonged to the old prices. */
+/** New base prices without tiers end the tiers of the entry as shipped: they belonged to the old prices, as its budget did. */
 const merge = (shipped: Entry | undefined, user: UserEntry): Entry => ({
   ...unknown,
   ...shipped,
-  ...(user.prices === undefined ? {} : { tiers: [] }),
+  ...(user.prices === undefined ? {} : { tiers: [], budget: budgetOf(user.prices) }),
   ...user
 })
 
@@ -148,6 +169,8 @@ export class Catalog extends Context.Service<Catalog, {
       const openai = user.models.find((model) => isForbidden(model.ref))
       if (openai !== undefined) return yield* invalid(`"${openai.ref}" is an OpenAI model, which Conductor never uses`)
       const merged = user.models.map((model) => merge(Option.getOrUndefined(shipped.find(model.ref)), model))
+      const dear = merged.find(({ budget, prices }) => budget === "free" && (prices === undefined || budgetOf(prices) !== "free"))
+      if (dear !== undefined) return yield* invalid(`"${dear.ref}" is in the budget "free" without being so: set its prices to "0"`)
       return make([...shipped.entries, ...merged], `${shipped.version} + ${path.value}`)
     })
   ).pipe(Layer.provide(Catalog.layerShipped))

@@ -20,6 +20,8 @@ const brought = Effect.all({ anthropic: Anthropic.provider, openrouter: OpenRout
 /** The providers of this process, and the models behind them. */
 export class Models extends Context.Service<Models, {
   readonly resolve: (ref: ModelRef) => Effect.Effect<Resolved, UnknownModel | ForbiddenModel>
+  /** The providers by name, and whether each can be asked: false where its key is missing. */
+  readonly providers: ReadonlyMap<string, boolean>
 }>()("conductor-ai/Model/Models") {
   /** These providers and no others. A provider's model that the catalogue does not hold resolves, without a price. */
   static readonly layerOf = (providers: Providers): Layer.Layer<Models, never, Catalog> =>
@@ -27,6 +29,7 @@ export class Models extends Context.Service<Models, {
       const catalog = yield* Catalog
       const names = Object.keys(providers)
       return Models.of({
+        providers: new Map(Object.entries(providers).map(([name, provider]) => [name, provider.ready !== false])),
         resolve: Effect.fnUntraced(function*(ref) {
           const checked = yield* Effect.fromResult(of(ref))
           const colon = checked.indexOf(":")

@@ -5,7 +5,7 @@ import type { Entry, Prices } from "./Catalog.ts"
 import type { Request, ToolSpec } from "./Provider.ts"
 
 /** The rates for a prompt of that many tokens: those of the highest tier below it, for every token of the request. */
-const ratesFor = (entry: Entry, prompt: number): Prices | undefined => {
+export const ratesFor = (entry: Entry, prompt: number): Prices | undefined => {
   let rates = entry.prices
   let above = -1
   for (const tier of entry.tiers) {
@@ -17,9 +17,13 @@ const ratesFor = (entry: Entry, prompt: number): Prices | undefined => {
   return rates
 }
 
+/** A price of a thousand as one of a million. */
+const ofThousand = (rate: Money.Money | undefined): Money.Money | undefined => rate === undefined ? undefined : Money.Money.make(rate * 1000n)
+
 /**
- * What an answer costs by list price, each kind of token apart, rounded up once. Nothing where the model has no price,
- * or where it used a kind of token that has none: an unknown price is never zero.
+ * What an answer costs by list price, each kind of token and the provider's own web searches apart, rounded up once; tokens
+ * of reasoning are output. Nothing where the model has no price, or where it used something that has none: an unknown price
+ * is never zero.
  */
 export const price = (entry: Entry, usage: Usage): Option.Option<Money.Money> => {
   const rates = ratesFor(entry, usage.uncached + usage.cacheRead + usage.cacheWrite + usage.cacheWriteHour)
@@ -30,7 +34,8 @@ export const price = (entry: Entry, usage: Usage): Option.Option<Money.Money> =>
     [usage.cacheRead, rates.cacheRead],
     [usage.cacheWrite, rates.cacheWrite],
     [usage.cacheWriteHour, rates.cacheWriteHour],
-    [usage.output, rates.output]
+    [usage.output, rates.output],
+    [usage.webSearches ?? 0, ofThousand(rates.webSearch)]
   ]
   for (const [units, perMillion] of kinds) {
     if (units === 0) continue

@@ -24,7 +24,9 @@ export const Usage = Schema.Struct({
   cacheWriteHour: Schema.Int,
   /** All output, reasoning included. */
   output: Schema.Int,
-  reasoning: Schema.Int
+  reasoning: Schema.Int,
+  /** Searches of the web that the provider made and charges for, where it made any. */
+  webSearches: Schema.optionalKey(Schema.Int)
 })
 export type Usage = typeof Usage.Type
 

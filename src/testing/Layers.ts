@@ -41,6 +41,7 @@ export const models = (model: Model.Provider): Layer.Layer<Model.Models | Model.
   Layer.effect(Model.Models, Effect.gen(function*() {
     const catalog = yield* Model.Catalog
     return Model.Models.of({
+      providers: new Map(catalog.entries.map(({ ref }) => [ref.slice(0, ref.indexOf(":")), true])),
       resolve: Effect.fnUntraced(function*(ref) {
         const checked = yield* Effect.fromResult(Model.of(ref))
         const entry = Option.getOrElse(catalog.find(checked), () => entryOf(checked))

@@ -12,8 +12,7 @@ import { Inbox } from "../Inbox.ts"
 import * as Model from "../Model.ts"
 import * as Plugin from "../Plugin.ts"
 import {
-  AgentNotRegistered, type DefinitionHash, type ForbiddenModel, type InvalidInput, type Logged, type RunEvent, type RunState,
-  type UnknownModel
+  AgentNotRegistered, type DefinitionHash, type InvalidInput, type Logged, type RunEvent, type RunState
 } from "../Run.ts"
 import { RunLog } from "../RunLog.ts"
 import { encodeInput } from "../Runs.ts"
@@ -58,8 +57,6 @@ export interface Replayed {
 export type NotReplayable<A extends ReadonlyArray<Agent.Any>> =
   | AgentNotRegistered
   | Agent.RegistrationFailed
-  | ForbiddenModel
-  | UnknownModel
   | Agent.Error<A[number]>
 
 /** The tools of a plugin without what their handlers need: nobody calls these. */
@@ -109,7 +106,8 @@ export const run = <const A extends ReadonlyArray<Agent.Any>, const O extends Op
     }
     const runs = options.handlers === "run"
     const agent = runs ? found : { ...found, plugins: found.plugins.map(withoutHandlers) }
-    const now = yield* Agent.register(agent as Agent.Agent<unknown, unknown, []>, yield* Layer.makeMemoMap) // what it needs is in the type of this
+    // What it needs is in the type of this; its model is the run's.
+    const now = yield* Agent.register(agent as Agent.Agent<unknown, unknown, []>, [started.model], yield* Layer.makeMemoMap)
 
     const time = makeTime(log[0]?.at ?? 0)
     const score = makeScore(log, { onTime: time.set })
@@ -130,8 +128,8 @@ export const run = <const A extends ReadonlyArray<Agent.Any>, const O extends Op
         tools: tools.map(({ description, name, parameters }) => ({ name, description, parameters })),
         messages: [...history, ...state.messages]
       }
-      // For another provider than the agent's own a schema is written otherwise than in the definition.
-      const schema = asked !== undefined && state.model.split(":")[0] !== now.model.split(":")[0] ? asked.schema : output
+      // For another provider than the definition's own a schema is written otherwise than there.
+      const schema = asked !== undefined && state.model.split(":")[0] !== now.writtenFor.split(":")[0] ? asked.schema : output
       return schema === null ? then : { ...then, output: { name: started.agent, schema } }
     })
 
@@ -162,6 +160,7 @@ export const run = <const A extends ReadonlyArray<Agent.Any>, const O extends Op
         arrivals: Effect.flatMap(PubSub.unbounded<never>(), PubSub.subscribe)
       }),
       Context.add(Model.Models, {
+        providers: new Map(),
         resolve: (ref) => {
           const failure = unresolved(score.next()?.event)
           const id = ref.slice(ref.indexOf(":") + 1)

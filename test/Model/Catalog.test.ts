@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { ConfigProvider, Effect, FileSystem, Layer, Option, PlatformError } from "effect"
+import { ConfigProvider, Effect, FileSystem, Layer, Option, PlatformError, Result } from "effect"
 import * as Money from "../../src/Money.ts"
-import { Catalog, Models, price, Scripted } from "../../src/Model.ts"
+import { BudgetTier, budgetOf, Catalog, type Criteria, Models, pick, price, Scripted, Task } from "../../src/Model.ts"
+import { isDearer } from "../../src/Model/Strengths.ts"
 import { ModelRef } from "../../src/Run.ts"
 
 const ref = (text: string) => ModelRef.make(text)
@@ -34,7 +35,7 @@ describe("Catalog", () => {
       }
       assert.deepStrictEqual((yield* find("anthropic:claude-haiku-5-5"))?.tiers, [{
         above: 100_000,
-        prices: { input: Money.usd("0.5"), output: Money.usd("2.5"), cacheRead: Money.usd("0.05"), cacheWrite: Money.usd("0.625"), cacheWriteHour: Money.usd("1") }
+        prices: { input: Money.usd("0.5"), output: Money.usd("2.5"), cacheRead: Money.usd("0.05"), cacheWrite: Money.usd("0.625"), cacheWriteHour: Money.usd("1"), webSearch: Money.usd("10") }
       }])
       assert.deepStrictEqual((yield* find("openrouter:qwen/qwen3.7-flash"))?.tiers.map((tier) => tier.above), [32_000, 256_000])
       assert.isUndefined((yield* prices("google:gemini-4-argon"))?.cacheWrite)
@@ -49,6 +50,53 @@ describe("Catalog", () => {
       assert.deepStrictEqual(yield* able("openrouter:deepseek/deepseek-v4-pro-0813"), ["optional", true, false, 1_048_576])
     }).pipe(Effect.provide(Catalog.layerShipped)))
 
+  it.effect("says of every model where its prices are from, of which day, what it is good at, and how dear it is", () =>
+    Effect.gen(function*() {
+      const { entries } = yield* Catalog
+      for (const { budget, date, prices, ref, source, tasks, tiers } of entries) {
+        assert.match(source ?? "", /^@earendil-works\/pi-ai@\d+\.\d+\.\d+ (anthropic|google|openrouter)\.json$/, ref)
+        assert.match(date ?? "", /^2026-\d\d-\d\d$/, ref)
+        assert.isAbove(tasks?.general ?? 0, 0, ref)
+        assert.isDefined(prices, ref)
+        assert.strictEqual(budget, prices === undefined ? undefined : budgetOf(prices), ref)
+        assert.isTrue(tiers.every(({ prices: above }) => prices !== undefined && above.input > prices.input), ref)
+        const isAnthropic = ref.startsWith("anthropic:")
+        assert.deepStrictEqual([prices?.webSearch, ...tiers.map((tier) => tier.prices.webSearch)], Array(1 + tiers.length).fill(isAnthropic ? Money.usd("10") : undefined), ref)
+      }
+      const free = entries.filter(({ budget }) => budget === "free")
+      assert.isNotEmpty(free)
+      for (const { prices, ref } of free) assert.isTrue(ref.endsWith(":free") && Object.values(prices ?? {}).every((rate) => rate === 0n), ref)
+    }).pipe(Effect.provide(Catalog.layerShipped)))
+
+  it.effect("has something for every task and budget, of the makers whom it is about", () =>
+    Effect.gen(function*() {
+      const { entries } = yield* Catalog
+      for (const task of Task.literals) {
+        for (const budget of BudgetTier.literals.slice(1)) {
+          const picked = Result.getOrThrow(pick({ task, budget }, entries))
+          assert.isFalse(isDearer(picked.entry.budget ?? "flagship", budget), picked.reason)
+        }
+        assert.isAtMost(Math.max(...entries.map(({ tasks }) => tasks?.[task] ?? 0)), 10)
+      }
+      for (const maker of ["claude", "gemini", "deepseek", "qwen", "kimi"]) {
+        const { entry } = Result.getOrThrow(pick({ task: "general", budget: "flagship", prefer: maker }, entries))
+        assert.include(entry.ref, maker)
+      }
+      const chosen = (criteria: Criteria) => Result.getOrThrow(pick(criteria, entries)).entry.ref
+      assert.deepStrictEqual(
+        [
+          chosen({ task: "coding", budget: "flagship" }), chosen({ task: "coding", budget: "premium" }), chosen({ task: "agents" }),
+          chosen({ task: "coding", budget: "budget" }), chosen({ task: "agents", budget: "budget" }), chosen({ task: "fast" }),
+          chosen({ task: "vision" }), chosen({ task: "multilingual", prefer: "qwen" }), chosen({ task: "general", budget: "free" })
+        ].map(String),
+        [
+          "anthropic:claude-fable-5-2", "anthropic:claude-opus-5-5", "anthropic:claude-sonnet-5-5",
+          "openrouter:deepseek/deepseek-v4.1-flash", "anthropic:claude-haiku-5-5", "anthropic:claude-haiku-5-5",
+          "google:gemini-4-argon", "openrouter:qwen/qwen3.8-max-0902", "openrouter:google/gemma-4-31b-it:free"
+        ]
+      )
+    }).pipe(Effect.provide(Catalog.layerShipped)))
+
   it.effect("finds exact references only, each once, under a version with source and date", () =>
     Effect.gen(function*() {
       const catalog = yield* Catalog
@@ -56,7 +104,7 @@ describe("Catalog", () => {
         assert.isUndefined(yield* find(near))
       }
       assert.strictEqual(new Set(catalog.entries.map((entry) => entry.ref)).size, catalog.entries.length)
-      assert.match(catalog.version, /^@earendil-works\/pi-ai@1\.5\.2 \d{4}-\d\d-\d\d$/)
+      assert.match(catalog.version, /^@earendil-works\/pi-ai@\d+\.\d+\.\d+ \d{4}-\d\d-\d\d$/)
     }).pipe(Effect.provide(Catalog.layerShipped)))
 
   it.effect("is as shipped without a file of the user's", () =>
@@ -82,12 +130,19 @@ describe("Catalog", () => {
       assert.isUndefined(own.prices)
       assert.isTrue(Option.isNone(price(own, { uncached: 1, cacheRead: 0, cacheWrite: 0, cacheWriteHour: 0, output: 0, reasoning: 0 })))
       assert.include((yield* Catalog).version, " + /home/me/models.json")
+      // Other prices are another budget, unless the file says which.
+      assert.deepStrictEqual([opus?.budget, haiku?.budget, own.budget], ["premium", "budget", undefined])
+      assert.deepStrictEqual([opus?.tasks?.coding, sonnet?.tasks?.coding], [9, 8])
+      const judged = yield* find("local:judged")
+      assert.deepStrictEqual([judged?.tasks, judged?.budget, judged?.source, judged?.date], [{ coding: 10 }, "standard", "my own bench", "2026-11-23"])
+      assert.strictEqual(Result.getOrThrow(pick({ task: "coding" }, (yield* Catalog).entries)).entry, judged)
     }).pipe(Effect.provide(Layer.fresh(withFile(JSON.stringify({
       models: [
         { ref: "anthropic:claude-opus-5-5", prices: { input: "3", output: "15" } },
         { ref: "anthropic:claude-haiku-5-5", prices: { input: "1", output: "1" } },
         { ref: "anthropic:claude-sonnet-5-5", maxOutput: 9 },
-        { ref: "local:mine" }
+        { ref: "local:mine" },
+        { ref: "local:judged", prices: { input: "0.1", output: "0.1" }, tasks: { coding: 10 }, budget: "standard", source: "my own bench", date: "2026-11-23" }
       ]
     }))))))
 
@@ -95,6 +150,9 @@ describe("Catalog", () => {
     ["no JSON", "{", "JSON"],
     ["a price that is no text", "{\"models\":[{\"ref\":\"a:b\",\"prices\":{\"input\":1,\"output\":\"1\"}}]}", "input"],
     ["a price below zero", "{\"models\":[{\"ref\":\"a:b\",\"prices\":{\"input\":\"-1\",\"output\":\"1\"}}]}", "below zero"],
+    ["a strength that is none", "{\"models\":[{\"ref\":\"a:b\",\"tasks\":{\"coding\":11}}]}", "coding"],
+    ["a budget that there is not", "{\"models\":[{\"ref\":\"a:b\",\"budget\":\"cheap\"}]}", "budget"],
+    ["a model that is free at a price", "{\"models\":[{\"ref\":\"a:b\",\"budget\":\"free\",\"prices\":{\"input\":\"1\",\"output\":\"0\"}}]}", "free"],
     ["no reference", "{\"models\":[{\"ref\":\"claude\"}]}", "ref"],
     ["another shape", "[]", "object"],
     ["an OpenAI model", "{\"models\":[{\"ref\":\"openrouter:openai/gpt-5\"}]}", "OpenAI"]

@@ -59,6 +59,14 @@ describe("price", () => {
     assert.deepStrictEqual(price(odd, { ...none, uncached: 1, output: 1 }), Option.some(Money.usd("0.000000000001")))
   })
 
+  it("charges the provider's own web searches by the thousand, and none that have no price", () => {
+    const searching = entry({ prices: { input: usd("1"), output: usd("1"), webSearch: usd("10") } })
+    assert.deepStrictEqual(cost({ webSearches: 3 }, searching), Option.some("0.03"))
+    assert.deepStrictEqual(cost({ uncached: 7, webSearches: 1 }, searching), Option.some("0.010007"))
+    assert.deepStrictEqual(cost({ uncached: 1_000_000, webSearches: 0 }), Option.some("0.5"))
+    assert.deepStrictEqual(cost({ webSearches: 1 }), Option.none())
+  })
+
   it("knows no price where there is none, for the model or for a kind of token it used", () => {
     assert.deepStrictEqual(cost({ uncached: 1 }, entry()), Option.none())
     const plain = entry({ prices: { input: usd("1"), output: usd("1") } })

@@ -1,14 +1,18 @@
 /**
- * Writes `src/Model/Catalog.json` from the model data of `@earendil-works/pi-ai` (MIT), fetched with `npm pack`; it is no
- * dependency. Start it with `npm run catalogue`, or with a folder that holds the unpacked tarball as its argument.
+ * Brings `src/Model/Catalog.json` up to date from the model data of `@earendil-works/pi-ai` (MIT), fetched with `npm pack`; it
+ * is no dependency. `npm run catalogue` takes the newest version, `npm run catalogue -- 1.5.2` that one, and a folder that
+ * holds an unpacked tarball is taken as it is. Prints what has changed, and what the makers have that the catalogue has not.
  */
 import { execFileSync } from "node:child_process"
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { isForbidden } from "../../src/Model/Forbidden.ts"
+import { budgetOf } from "../../src/Model/Strengths.ts"
+import * as Money from "../../src/Money.ts"
+import { strengthsFrom, strengthsOf } from "./strengths.ts"
 
 const source = "@earendil-works/pi-ai"
-const version = "1.5.2"
 const target = join(import.meta.dirname, "../../src/Model/Catalog.json")
 
 /** The models that Conductor ships prices for, by provider, with the provider's exact ids. */
@@ -24,8 +28,8 @@ const wanted: Record<string, ReadonlyArray<string>> = {
   openrouter: [
     "deepseek/deepseek-v4.1-flash", "deepseek/deepseek-v4-pro-0813", "deepseek/deepseek-v4-flash-0731",
     "moonshotai/kimi-k3.1-pro", "moonshotai/kimi-k3", "moonshotai/kimi-k2.7-code", "moonshotai/kimi-k2.6",
-    "qwen/qwen3.8-max-0902", "qwen/qwen3.8-flash", "qwen/qwen3.8-27b", "qwen/qwen3.7-plus", "qwen/qwen3.7-flash",
-    "qwen/qwen3-coder-flash"
+    "qwen/qwen3.8-max-prime", "qwen/qwen3.8-max-0902", "qwen/qwen3.8-flash", "qwen/qwen3.8-27b", "qwen/qwen3.7-plus", "qwen/qwen3.7-flash",
+    "qwen/qwen3-coder-flash", "google/gemma-4-31b-it:free", "nvidia/nemotron-3-ultra-550b-a55b:free"
   ]
 }
 
@@ -58,27 +62,41 @@ interface Chat {
 /** A price as a decimal string without binary noise; the data has at most six decimals. */
 const decimal = (price: number): string => price.toFixed(9).replace(/\.?0+$/, "")
 
-/** The data writes zero where a provider has no such price; what has no price must not look free. */
-const rates = (provider: string, cost: Rates) => ({
-  input: decimal(cost.input),
-  output: decimal(cost.output),
-  ...(cost.cacheRead !== undefined && cost.cacheRead > 0 ? { cacheRead: decimal(cost.cacheRead) } : {}),
-  ...(cost.cacheWrite !== undefined && cost.cacheWrite > 0 ? { cacheWrite: decimal(cost.cacheWrite) } : {}),
-  // Anthropic's price list: writing for an hour costs twice the input price.
-  ...(provider === "anthropic" ? { cacheWriteHour: decimal(cost.input * 2) } : {})
-})
+/** OpenRouter's own mark of a variant that costs nothing. */
+const isFree = (id: string): boolean => id.endsWith(":free")
+
+/** The data writes zero where a provider has no such price; what has no price must not look free, unless it says that it is. */
+const rates = (provider: string, id: string, cost: Rates) => {
+  const kind = (price: number | undefined) => price !== undefined && (price > 0 || isFree(id))
+  if (cost.input === 0 && cost.output === 0 && !isFree(id)) throw new Error(`${provider}:${id} has no price in the data`)
+  return {
+    input: decimal(cost.input),
+    output: decimal(cost.output),
+    ...(kind(cost.cacheRead) ? { cacheRead: decimal(cost.cacheRead ?? 0) } : {}),
+    ...(kind(cost.cacheWrite) ? { cacheWrite: decimal(cost.cacheWrite ?? 0) } : {}),
+    // Anthropic's price list: writing for an hour costs twice the input price, and a thousand web searches cost 10 USD.
+    ...(provider === "anthropic" ? { cacheWriteHour: decimal(cost.input * 2), webSearch: "10" } : {})
+  }
+}
 
 const efforts = ["low", "medium", "high", "xhigh", "max"]
 
-const entry = (provider: string, chat: Chat) => {
+const entry = (provider: string, chat: Chat, from: string, date: string) => {
   const levels = chat.thinkingLevelMap ?? {}
   const adaptive = provider === "anthropic" && chat.compat?.forceAdaptiveThinking === true
+  const ref = `${provider}:${chat.id}`
+  const tasks = strengthsOf(ref)
+  if (tasks === undefined) throw new Error(`${ref} has no strengths: judge it in test/scripts/strengths.ts`)
   return {
-    ref: `${provider}:${chat.id}`,
+    ref,
+    source: `${from} ${provider}.json`,
+    date,
     context: chat.contextWindow,
     maxOutput: chat.maxTokens,
-    prices: rates(provider, chat.cost),
-    tiers: (chat.cost.tiers ?? []).map((tier) => ({ above: tier.inputTokensAbove, prices: rates(provider, tier) })),
+    prices: rates(provider, chat.id, chat.cost),
+    tiers: (chat.cost.tiers ?? []).map((tier) => ({ above: tier.inputTokensAbove, prices: rates(provider, chat.id, tier) })),
+    budget: budgetOf({ input: Money.usd(decimal(chat.cost.input)), output: Money.usd(decimal(chat.cost.output)) }),
+    tasks,
     tools: true,
     vision: chat.input.includes("image"),
     structuredOutput: provider !== "openrouter" || chat.compat?.supportsStrictMode === true,
@@ -93,7 +111,10 @@ const entry = (provider: string, chat: Chat) => {
   }
 }
 
-const unpack = (): string => {
+type Entry = ReturnType<typeof entry>
+
+/** The newest version of the source, or the one that is asked for. */
+const unpack = (version: string): string => {
   const folder = mkdtempSync(join(tmpdir(), "catalogue-"))
   execFileSync("npm", ["pack", "--silent", `${source}@${version}`], { cwd: folder, stdio: ["ignore", "ignore", "inherit"] })
   const tarball = readdirSync(folder).find((name) => name.endsWith(".tgz"))
@@ -102,26 +123,59 @@ const unpack = (): string => {
   return folder
 }
 
-const given = process.argv[2]
-const folder = given ?? unpack()
-const read = (...path: ReadonlyArray<string>): unknown =>
-  JSON.parse(readFileSync(join(folder, "package", ...path), "utf8"))
+const asked = process.argv[2] ?? "latest"
+const isFolder = existsSync(join(asked, "package"))
+const folder = isFolder ? asked : unpack(asked)
+const read = (...path: ReadonlyArray<string>): unknown => JSON.parse(readFileSync(join(folder, "package", ...path), "utf8"))
 
-const manifest = read("package.json") as { readonly version: string } // every npm package has a version
-if (manifest.version !== version) throw new Error(`expected ${source}@${version}, found ${manifest.version}`)
+// The shape of this data is that of version 1.5.2; what is not found below is said, and what has another shape ends the program.
+const { version } = read("package.json") as { readonly version: string }
+const { generatedAt } = read("dist", "providers", "data", ".manifest.json") as { readonly generatedAt: string }
+const chatsOf = (provider: string): ReadonlyArray<Chat> =>
+  Object.values(read("dist", "providers", "data", `${provider}.json`) as Record<string, Record<string, Chat>>)
+    .flatMap((models) => Object.values(models))
+    .filter((model) => model.type === "chat")
+const data = Object.keys(wanted).map((provider) => ({ provider, chats: chatsOf(provider), ids: wanted[provider] ?? [] }))
 
-const models = Object.entries(wanted).flatMap(([provider, ids]) => {
-  // The shape of this data is that of the pinned version; a model that is not found below ends the program.
-  const data = read("dist", "providers", "data", `${provider}.json`) as Record<string, Record<string, Chat>>
-  const chats = Object.values(data).flatMap((models) => Object.values(models)).filter((model) => model.type === "chat")
-  return ids.map((id) => {
-    const chat = chats.find((model) => model.id === id)
-    if (chat === undefined) throw new Error(`${source}@${version} has no ${provider} model "${id}"`)
-    return entry(provider, chat)
-  })
-})
+const from = `${source}@${version}`
+const date = generatedAt.slice(0, 10)
+const models: ReadonlyArray<Entry> = data.flatMap(({ chats, ids, provider }) =>
+  ids.flatMap((id) => chats.filter((chat) => chat.id === id).map((chat) => entry(provider, chat, from, date))))
+const forbidden = models.find(({ ref }) => isForbidden(ref))
+if (forbidden !== undefined) throw new Error(`${forbidden.ref} is an OpenAI model, which Conductor never uses`)
 
-const generatedAt = new Date().toISOString().slice(0, 10)
-writeFileSync(target, `${JSON.stringify({ source, sourceVersion: version, generatedAt, models }, null, 2)}\n`)
-if (given === undefined) rmSync(folder, { recursive: true })
-console.log(`${target}: ${models.length} models of ${source}@${version}`)
+const before = JSON.parse(readFileSync(target, "utf8")) as { readonly models: ReadonlyArray<Partial<Entry> & Pick<Entry, "ref">> }
+const after = { source, sourceVersion: version, generatedAt: date, strengths: strengthsFrom, models }
+writeFileSync(target, `${JSON.stringify(after, null, 2)}\n`)
+if (!isFolder) rmSync(folder, { recursive: true })
+
+const say = (sentence: string) => void process.stdout.write(`${sentence}\n`)
+const flat = (value: unknown, path = ""): ReadonlyArray<readonly [path: string, text: string]> =>
+  typeof value === "object" && value !== null
+    ? Object.entries(value).flatMap(([key, inner]) => flat(inner, path === "" ? key : `${path}.${key}`))
+    : [[path, String(value)]]
+
+say(`${target}: ${models.length} models of ${from}, whose data is of ${generatedAt}`)
+for (const { ref, ...now } of models) {
+  const known = before.models.find((one) => one.ref === ref)
+  if (known === undefined) {
+    say(`  new      ${ref}: ${now.prices.input} in, ${now.prices.output} out (${now.budget})`)
+    continue
+  }
+  const then = new Map(flat(known))
+  const today = new Map(flat(now))
+  for (const path of new Set([...then.keys(), ...today.keys()])) {
+    if (["ref", "source", "date"].includes(path) || then.get(path) === today.get(path)) continue
+    const kind = /^(prices|tiers)\./.test(path) ? "price" : "changed"
+    say(`  ${kind.padEnd(8)} ${ref} ${path}: ${then.get(path) ?? "nothing"} → ${today.get(path) ?? "nothing"}`)
+  }
+}
+for (const { ref } of before.models) if (!models.some((one) => one.ref === ref)) say(`  gone     ${ref}`)
+for (const { chats, ids, provider } of data) {
+  for (const id of ids) if (!chats.some((chat) => chat.id === id)) say(`  missing  ${provider}:${id} is wanted, and not in the data: take it out of the list here`)
+}
+const makers = /^(?:claude-|gemini-|deepseek\/|moonshotai\/|qwen\/)/
+for (const { chats, ids, provider } of data) {
+  const others = chats.filter(({ id }) => makers.test(id) && !ids.includes(id) && !id.endsWith(":batch")).map(({ id }) => id)
+  if (others.length > 0) say(`  not taken of ${provider}: ${others.join(", ")}`)
+}
