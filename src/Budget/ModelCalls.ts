@@ -1,36 +1,56 @@
 import * as Money from "../Money.ts"
-import type { Logged, RunEvent, RunState } from "../Run.ts"
-import type { Projection, Row, Step } from "../RunLog.ts"
+import { type Bill, type Logged, type RunState, Transcript } from "../Run.ts"
+import type { Json, Projection, Row, Step } from "../RunLog.ts"
 
-/** An attempt that has ended: its end, and what it needs of the states around it. */
+/** An attempt that has ended, or another charge of a model: its bill, and what its row needs of the states around it. */
 interface Ended {
-  readonly event: Extract<RunEvent, { _tag: "TurnCompleted" | "AttemptFailed" }>
+  readonly id: string
+  readonly bill: Bill
   readonly logged: Logged
   readonly started: RunState["started"]
+  readonly turn: number
   readonly attempt: number
   readonly prices: string | null
+  readonly finish: string | null
+  readonly error: string | null
+  readonly parts: ReadonlyArray<Transcript.AssistantPart>
 }
 
 const endedOf = ({ after, before, logged }: Step): Ended | undefined => {
   const { event } = logged
-  if (event._tag !== "TurnCompleted" && event._tag !== "AttemptFailed") return undefined
-  const attempt = before?.attempt
-  return { event, logged, started: after.started, attempt: attempt?.number ?? 1, prices: attempt?.prices ?? null }
+  const about = { logged, started: after.started, attempt: before?.attempt?.number ?? 1, prices: before?.attempt?.prices ?? null }
+  switch (event._tag) {
+    case "TurnCompleted":
+      return { ...about, id: event.attemptId, bill: event.bill, turn: event.turn, finish: event.finish, error: null, parts: event.parts }
+    case "AttemptFailed":
+      return { ...about, id: event.attemptId, bill: event.bill, turn: event.turn, finish: null, error: event.error.reason, parts: [] }
+    case "ContextCompacted":
+      return { ...about, id: `${logged.run}.${logged.seq}`, bill: event.bill, turn: after.turns, finish: null, error: null, parts: [] }
+    default:
+      return undefined
+  }
+}
+
+/** Characters of a name kept: a model may make up the tools that it calls. */
+const maxName = 200
+
+const toolsOf = (parts: Ended["parts"]): Json => {
+  const names = Transcript.toolCallsOf(parts).map(({ name }) => name.slice(0, maxName).toWellFormed())
+  return names.length === 0 ? null : names
 }
 
 /** The row as `conductor_project_calls` takes it: the columns of `model_calls` in their order. */
-const rowOf = ({ attempt, event, logged, prices, started }: Ended, append: number): Row => {
-  const { bill } = event
+const rowOf = ({ attempt, bill, error, finish, id, logged, parts, prices, started, turn }: Ended, append: number): Row => {
   const { usage } = bill
   const colon = bill.model.indexOf(":")
   return {
     append,
     r: [
-      event.attemptId, started.org, logged.run, started.session, started.agent, event.turn, attempt, bill.model.slice(0, colon),
+      id, started.org, logged.run, started.session, started.agent, turn, attempt, bill.model.slice(0, colon),
       bill.model.slice(colon + 1), usage.uncached, usage.cacheRead, usage.cacheWrite, usage.cacheWriteHour, usage.output,
       usage.reasoning, Money.format(bill.cost), bill.source, prices, bill.latencyMs, bill.firstTokenMs,
-      event._tag === "TurnCompleted" ? event.finish : null, bill.requestId,
-      event._tag === "AttemptFailed" ? event.error.reason : null, logged.at
+      finish, bill.requestId, error, logged.at, bill.host ?? null, bill.servedModel ?? null, bill.nativeFinish ?? null,
+      usage.webSearches ?? 0, toolsOf(parts)
     ]
   }
 }
