@@ -15,6 +15,29 @@ ALTER TABLE model_calls ADD COLUMN IF NOT EXISTS tools jsonb;
 ALTER TABLE model_calls ADD COLUMN IF NOT EXISTS corrects text;
 CREATE INDEX IF NOT EXISTS model_calls_corrects ON model_calls (corrects) WHERE corrects IS NOT NULL;
 
+-- Each attempt once, with all that corrects it: what it cost in the end, and where that figure is from. Each reader sees what row-level
+-- security shows of `model_calls`.
+CREATE OR REPLACE VIEW model_attempts WITH (security_invoker = true) AS
+  SELECT c.id, c.org_id, c.run_id, c.session_id, c.agent, c.turn, c.attempt, c.provider, c.model, c.served_model, c.host,
+    c.uncached_tokens + coalesce(k.uncached, 0) AS uncached_tokens,
+    c.cache_read_tokens + coalesce(k.cache_read, 0) AS cache_read_tokens,
+    c.cache_write_tokens + coalesce(k.cache_write, 0) AS cache_write_tokens,
+    c.cache_write_hour_tokens + coalesce(k.cache_write_hour, 0) AS cache_write_hour_tokens,
+    c.output_tokens + coalesce(k.output, 0) AS output_tokens,
+    c.reasoning_tokens + coalesce(k.reasoning, 0) AS reasoning_tokens,
+    c.web_searches + coalesce(k.searches, 0) AS web_searches,
+    c.cost_usd + coalesce(k.cost, 0) AS cost_usd,
+    coalesce(k.source, c.cost_source) AS cost_source,
+    c.prices, c.latency_ms, c.first_token_ms, c.finish_reason, c.native_finish, c.request_id, c.error, c.tools, c.ended_at
+  FROM model_calls c
+  LEFT JOIN (
+    SELECT org_id, corrects, sum(uncached_tokens) AS uncached, sum(cache_read_tokens) AS cache_read, sum(cache_write_tokens) AS cache_write,
+      sum(cache_write_hour_tokens) AS cache_write_hour, sum(output_tokens) AS output, sum(reasoning_tokens) AS reasoning,
+      sum(web_searches) AS searches, sum(cost_usd) AS cost, (array_agg(cost_source ORDER BY ended_at DESC, id DESC))[1] AS source
+    FROM model_calls WHERE corrects IS NOT NULL GROUP BY org_id, corrects
+  ) k ON k.org_id = c.org_id AND k.corrects = c.id
+  WHERE c.corrects IS NULL;
+
 -- A row is {append, r}, and `r` is the values of the columns of `model_calls` in their order, but the time in milliseconds since 1970. From
 -- `host` on they are missing in the rows of processes of the version before.
 CREATE OR REPLACE FUNCTION conductor_project_calls(p_rows jsonb) RETURNS void
@@ -35,5 +58,7 @@ DO $$
 BEGIN
   REVOKE ALL ON FUNCTION conductor_project_calls(jsonb) FROM PUBLIC, anon, authenticated;
   GRANT EXECUTE ON FUNCTION conductor_project_calls(jsonb) TO service_role;
+  REVOKE ALL ON model_attempts FROM PUBLIC, anon, authenticated;
+  GRANT SELECT ON model_attempts TO authenticated, service_role;
 END
 $$;
