@@ -6,13 +6,14 @@ import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { askOf, scopesOf } from "./Budget/Ask.ts"
 import { judge, table } from "./Budget/Memory.ts"
-import { projection as modelCalls } from "./Budget/ModelCalls.ts"
+import { projection as calls } from "./Budget/ModelCalls.ts"
 import { problemOf } from "./Database.ts"
 import * as Money from "./Money.ts"
 import { BudgetExceeded, type OrgId, StorageFailed, UnpricedModel } from "./Run.ts"
 import { type Gate, type Projection, Tables } from "./RunLog.ts"
 
 export { scopesOf } from "./Budget/Ask.ts"
+export { type ModelCall, modelCalls } from "./Budget/ModelCalls.ts"
 
 /** What a scope may spend, has spent, and has set aside for requests under way. */
 export interface Balance {
@@ -55,7 +56,7 @@ export const gate: Gate = {
 }
 
 /** The ledger: one row for each attempt that has ended. */
-export const projection: Projection = modelCalls
+export const projection: Projection = calls
 
 /** Limits on what may be spent, by organisation, session and run. */
 export class Budget extends Context.Service<Budget, {

@@ -12,6 +12,7 @@ import * as AuditLog from "./AuditLog.ts"
 import * as Budget from "./Budget.ts"
 import * as Database from "./Database.ts"
 import * as Inbox from "./Inbox.ts"
+import { Ledger } from "./Ledger.ts"
 import * as Model from "./Model.ts"
 import type * as Money from "./Money.ts"
 import { type Commands, type Decision, makeCommands, type Resolution, type SendOptions } from "./Conductor/Commands.ts"
@@ -57,6 +58,7 @@ export type Provided =
   | AuditLog.AuditLog
   | Budget.Budget
   | Inbox.Inbox
+  | Ledger
   | RunLog.RunLog
   | RunLog.Store
   | Runs
@@ -170,6 +172,7 @@ export class Conductor extends Context.Service<Conductor, {
   /** In tables of this process that are there already: the next runtime over them finds what this one leaves. */
   static readonly layerTables = <const A extends Agents, E = Model.CatalogInvalid | Config.ConfigError>(options: Options<A, E>) =>
     runtime(options.agents).pipe(
+      Layer.provideMerge(Ledger.layerMemory),
       Layer.provideMerge(Layer.mergeAll(Inbox.Inbox.layerMemory, Approval.Approval.layerMemory, Budget.Budget.layerMemory, AuditLog.AuditLog.layerMemory)),
       Layer.provideMerge(RunLog.RunLog.layerTables(gates, projections(options.agents))),
       Layer.provideMerge(options.models ?? (models as Layer.Layer<Model.Models | Model.Catalog, E>)), // `E` is its default where `models` is absent
@@ -284,7 +287,7 @@ const runtime = <const A extends Agents>(agents: A) =>
 
 const durable = <const A extends Agents, E, E2>(options: Options<A, E>, database: Database.DatabaseLayer<E2>) =>
   runtime(options.agents).pipe(
-    Layer.provideMerge(Layer.mergeAll(Inbox.Inbox.layer, Approval.Approval.layer, Budget.Budget.layer, AuditLog.AuditLog.layer)),
+    Layer.provideMerge(Layer.mergeAll(Inbox.Inbox.layer, Approval.Approval.layer, Budget.Budget.layer, AuditLog.AuditLog.layer, Ledger.layer)),
     Layer.provideMerge(RunLog.RunLog.layerSql(gates, projections(options.agents))),
     Layer.provideMerge(options.models ?? (models as Layer.Layer<Model.Models | Model.Catalog, E>)), // `E` is its default where `models` is absent
     Layer.provideMerge(database),

@@ -11,6 +11,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["Database", "Model", "Tool"],
   ["RunLog", "Tools"],
   ["Approval", "AuditLog", "Budget", "Inbox", "Org"],
+  ["Ledger"],
   ["Plugin", "Agent"],
   ["Runs"],
   ["Conductor"],

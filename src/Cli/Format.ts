@@ -31,6 +31,13 @@ export const cost = (money: Money.Money, priced: boolean): string => {
   return money === Money.zero ? "no known price" : `${Money.display(money)} and what has no known price`
 }
 
+/** Exact amounts of dollars for a column: all with as many decimals as the longest needs, and two at least. */
+export const amounts = (costs: ReadonlyArray<Money.Money>): ReadonlyArray<string> => {
+  const texts = costs.map((one) => Money.format(one).split("."))
+  const decimals = Math.max(2, ...texts.map(([, fraction = ""]) => fraction.length))
+  return texts.map(([whole = "", fraction = ""]) => `$${whole}.${fraction.padEnd(decimals, "0")}`)
+}
+
 /** The tokens of a run, for people: `1,200 tokens (1,000 in, 200 out)`. */
 export const tokens = (usage: Usage): string => {
   const input = usage.uncached + usage.cacheRead + usage.cacheWrite + usage.cacheWriteHour

@@ -13,6 +13,10 @@ export interface Answer {
   readonly usage: Usage
   readonly requestId: string | null
   readonly servedModel: string | null
+  /** Who computed the answer, where the provider passes requests on and says to whom. */
+  readonly host: string | null
+  /** Why the answer ended, in the provider's own word. */
+  readonly nativeFinish: string | null
   /** The cost that the provider itself reported. */
   readonly reportedCost: Option.Option<Money.Money>
 }
@@ -24,6 +28,8 @@ export interface Collector {
   readonly end: () => Option.Option<Answer>
   /** The id under which the provider knows the request, as far as it has come; for the bill of a failed attempt. */
   readonly requestId: () => string | null
+  /** Who computes the answer, as far as that has come; for the same bill. */
+  readonly host: () => string | null
 }
 
 type Opaque = Record<string, Record<string, string>>
@@ -59,7 +65,7 @@ const keep = (piece: Piece, metadata: unknown): void => {
 const count = (value: number | undefined): number =>
   value !== undefined && Number.isFinite(value) && value > 0 ? Math.round(value) : 0
 
-const usageOf = (usage: Response.FinishPartEncoded["usage"], hour: number): Usage => {
+const usageOf = (usage: Response.FinishPartEncoded["usage"], hour: number, webSearches: number): Usage => {
   const cacheRead = count(usage.inputTokens.cacheRead)
   const written = count(usage.inputTokens.cacheWrite)
   const cacheWriteHour = Math.min(hour, written)
@@ -71,7 +77,8 @@ const usageOf = (usage: Response.FinishPartEncoded["usage"], hour: number): Usag
     cacheWrite: written - cacheWriteHour,
     cacheWriteHour,
     output: count(usage.outputTokens.total ?? count(usage.outputTokens.text) + count(usage.outputTokens.reasoning)),
-    reasoning: count(usage.outputTokens.reasoning)
+    reasoning: count(usage.outputTokens.reasoning),
+    ...(webSearches === 0 ? {} : { webSearches })
   }
 }
 
@@ -88,7 +95,10 @@ export const collect = (taken?: (id: string) => boolean): Collector => {
   let messageId: string | null = null
   let servedModel: string | null = null
   let note: string | null = null
+  let host: string | null = null
+  let nativeFinish: string | null = null
   let hour = 0
+  let webSearches = 0
   let cost = Option.none<Money.Money>()
 
   const begin = (type: Piece["type"], id: string): Piece => {
@@ -113,6 +123,9 @@ export const collect = (taken?: (id: string) => boolean): Collector => {
       if (!isRecord(values)) continue
       if (typeof values["requestId"] === "string") requestId = clean(values["requestId"])
       if (typeof values["note"] === "string") note = clean(values["note"])
+      if (typeof values["host"] === "string") host = clean(values["host"])
+      if (typeof values["nativeFinish"] === "string") nativeFinish = clean(values["nativeFinish"])
+      if (typeof values["webSearches"] === "number") webSearches = count(values["webSearches"])
       if (typeof values["cacheWriteHour"] === "number") hour = count(values["cacheWriteHour"])
       if (typeof values["cost"] === "string") cost = Money.parse(values["cost"])
     }
@@ -193,6 +206,7 @@ export const collect = (taken?: (id: string) => boolean): Collector => {
   return {
     add,
     requestId: () => requestId ?? messageId,
+    host: () => host,
     end: () => {
       if (finished === undefined) return Option.none()
       const refused = finished.reason === "content-filter"
@@ -202,9 +216,11 @@ export const collect = (taken?: (id: string) => boolean): Collector => {
         parts: pieces.filter((piece) => piece.whole && !(refused && piece.type === "tool-call")).map(partOf),
         finish: finished.reason,
         note,
-        usage: usageOf(finished.usage, hour),
+        usage: usageOf(finished.usage, hour, webSearches),
         requestId: requestId ?? messageId,
         servedModel,
+        host,
+        nativeFinish,
         reportedCost: cost
       })
     }

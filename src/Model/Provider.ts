@@ -38,8 +38,9 @@ export interface Request {
  * A stream that ends without `finish` has failed. Interruption closes the connection.
  *
  * Under the provider's name the metadata of `response-metadata` and `finish` may carry `requestId`, `note` (what the
- * provider said about a refusal or an odd ending), `cost` (dollars, a decimal string) and `cacheWriteHour` (tokens, part
- * of the usage's `cacheWrite`). A tool call's `params` are parsed JSON, or the raw text where it is not JSON.
+ * provider said about a refusal or an odd ending), `cost` (dollars, a decimal string), `cacheWriteHour` (tokens, part
+ * of the usage's `cacheWrite`), `webSearches` (how many it made), `host` (who computed the answer, where the provider passes
+ * requests on) and `nativeFinish` (the provider's own word for why the answer ended). A tool call's `params` are parsed JSON, or the raw text where it is not JSON.
  */
 export interface Provider {
   (request: Request): Stream.Stream<Response.StreamPartEncoded, AiError.AiError>

@@ -31,6 +31,10 @@ export interface Turn {
   readonly finish?: FinishReason
   /** The note of the finish, as a refusal has it. */
   readonly note?: string
+  /** What else the provider says of its answer, as `cost`, `host` and `nativeFinish` are; see {@link Provider}. */
+  readonly metadata?: Readonly<Record<string, string | number>>
+  /** The provider's id of the model that answers. */
+  readonly servedModel?: string
   /** 10 uncached and 5 output tokens where it is left out. */
   readonly usage?: Partial<Usage>
   /** Waits before the first part. */
@@ -85,7 +89,11 @@ const usageOf = (usage: Partial<Usage>): Response.FinishPartEncoded["usage"] => 
 
 /** Everything that a turn streams, made once. */
 const partsOf = (turn: Turn, number: number, size: number): ReadonlyArray<Part> => {
-  const out: Array<Part> = [{ type: "response-metadata", id: `scripted_${number}` }]
+  const out: Array<Part> = [{
+    type: "response-metadata",
+    id: `scripted_${number}`,
+    ...(turn.servedModel === undefined ? {} : { modelId: turn.servedModel })
+  }]
   if (turn.reasoning !== undefined) {
     out.push({ type: "reasoning-start", id: "r" })
     for (const delta of pieces(turn.reasoning, size)) out.push({ type: "reasoning-delta", id: "r", delta })
@@ -109,7 +117,9 @@ const partsOf = (turn: Turn, number: number, size: number): ReadonlyArray<Part> 
     const usage = turn.usage === undefined ? plainUsage : usageOf(turn.usage)
     const about = {
       ...(turn.usage?.cacheWriteHour === undefined ? {} : { cacheWriteHour: turn.usage.cacheWriteHour }),
-      ...(turn.note === undefined ? {} : { note: turn.note })
+      ...(turn.usage?.webSearches === undefined ? {} : { webSearches: turn.usage.webSearches }),
+      ...(turn.note === undefined ? {} : { note: turn.note }),
+      ...turn.metadata
     }
     out.push({
       type: "finish",

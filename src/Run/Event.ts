@@ -42,7 +42,13 @@ export const Bill = Schema.Struct({
   source: CostSource,
   latencyMs: Schema.Int,
   firstTokenMs: Schema.NullOr(Schema.Int),
-  requestId: Schema.NullOr(Schema.String)
+  requestId: Schema.NullOr(Schema.String),
+  /** Who computed the answer, where the provider passes requests on and says to whom. */
+  host: Schema.optionalKey(Schema.String),
+  /** Why the answer ended, in the provider's own word. */
+  nativeFinish: Schema.optionalKey(Schema.String),
+  /** The provider's id of the model that answered, where that is not the one that was asked. */
+  servedModel: Schema.optionalKey(Schema.String)
 })
 export type Bill = typeof Bill.Type
 

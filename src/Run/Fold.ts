@@ -9,7 +9,8 @@ const plus = (a: Usage, b: Usage): Usage => ({
   cacheWrite: a.cacheWrite + b.cacheWrite,
   cacheWriteHour: a.cacheWriteHour + b.cacheWriteHour,
   output: a.output + b.output,
-  reasoning: a.reasoning + b.reasoning
+  reasoning: a.reasoning + b.reasoning,
+  ...(a.webSearches === undefined && b.webSearches === undefined ? {} : { webSearches: (a.webSearches ?? 0) + (b.webSearches ?? 0) })
 })
 
 const begin = (logged: Logged, event: Extract<RunEvent, { _tag: "RunStarted" }>): RunState => ({

@@ -35,16 +35,29 @@ export const reserveOf = (resolved: Model.Resolved, request: Model.Request, inpu
   }
 }
 
-/** The bill of an attempt that has ended, after so much money. */
-export const billFor = (state: RunState, attempt: Attempt, now: number, bill: Pick<Bill, "usage" | "cost" | "source" | "requestId">): Bill => ({
+/** What a bill says that a clock does not. */
+type Charge = Omit<Bill, "model" | "latencyMs" | "firstTokenMs">
+
+/** The bill of an attempt that has ended. */
+export const billFor = (state: RunState, attempt: Attempt, now: number, charge: Charge): Bill => ({
   model: state.attempt?.model ?? state.model,
   latencyMs: Math.round(now - attempt.startedAt),
   firstTokenMs: attempt.firstAt === null ? null : Math.round(attempt.firstAt - attempt.startedAt),
-  ...bill
+  ...charge
+})
+
+/** What a finished answer is billed: its usage and cost, and what the provider said of how it came about. */
+export const chargeOf = (resolved: Model.Resolved, answer: Model.Answer.Answer): Charge => ({
+  usage: answer.usage,
+  ...costOf(resolved, answer),
+  requestId: answer.requestId,
+  ...(answer.host === null ? {} : { host: answer.host }),
+  ...(answer.nativeFinish === null ? {} : { nativeFinish: answer.nativeFinish }),
+  ...(answer.servedModel === null || answer.servedModel === resolved.id ? {} : { servedModel: answer.servedModel })
 })
 
 /** What a finished answer cost: what the provider reported, else the list price, else unknown. */
-export const costOf = (resolved: Model.Resolved, answer: Model.Answer.Answer): { readonly cost: Money.Money; readonly source: CostSource } => {
+const costOf = (resolved: Model.Resolved, answer: Model.Answer.Answer): { readonly cost: Money.Money; readonly source: CostSource } => {
   if (Option.isSome(answer.reportedCost)) return { cost: answer.reportedCost.value, source: "reported" }
   const priced = Option.flatMap(resolved.entry, (entry) => Model.price(entry, answer.usage))
   return Option.isSome(priced) ? { cost: priced.value, source: "priced" } : { cost: Money.zero, source: "unpriced" }

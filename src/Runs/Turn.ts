@@ -9,7 +9,7 @@ import * as Model from "../Model.ts"
 import * as Money from "../Money.ts"
 import { AttemptId, type AttemptError, type ForbiddenModel, type RunState, TurnTimedOut, type UnknownModel } from "../Run.ts"
 import type { AppendError } from "../RunLog.ts"
-import { type Attempt, billFor, boundOf, costOf, lostBill, reserveOf } from "./Bill.ts"
+import { type Attempt, billFor, boundOf, chargeOf, lostBill, reserveOf } from "./Bill.ts"
 import type { Journal } from "./Journal.ts"
 
 const requestOf = (journal: Journal, state: RunState, resolved: Model.Resolved): Model.Request => {
@@ -96,9 +96,11 @@ export const callModel = Effect.fnUntraced(function*(
       const state = journal.state()
       // It has ended already, or never began.
       if (state.attempt?.id !== attemptId) return Effect.void
+      const host = collector.host()
       const bill = billFor(state, attempt, clock.currentTimeMillisUnsafe(), {
         ...boundOf(state, attempt, error.reason),
-        requestId: requestId ?? collector.requestId()
+        requestId: requestId ?? collector.requestId(),
+        ...(host === null ? {} : { host })
       })
       if (attempt.bytes > 0) log.announce(journal.run, { _tag: "Reset", turn })
       return on.emit([{ _tag: "AttemptFailed", v: 1, turn, attemptId, error, bill }])
@@ -161,11 +163,7 @@ export const callModel = Effect.fnUntraced(function*(
               parts: answer.parts,
               finish: answer.finish,
               note: answer.note,
-              bill: billFor(journal.state(), attempt, clock.currentTimeMillisUnsafe(), {
-                usage: answer.usage,
-                ...costOf(resolved, answer),
-                requestId: answer.requestId
-              })
+              bill: billFor(journal.state(), attempt, clock.currentTimeMillisUnsafe(), chargeOf(resolved, answer))
             }])
         }),
       onFailure: (cause) => {

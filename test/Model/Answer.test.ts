@@ -105,13 +105,14 @@ describe("Answer", () => {
 
   it("reads the bill", () => {
     const answer = collect([
-      { type: "response-metadata", id: "msg", metadata: { p: { requestId: "req" }, q: null } },
+      { type: "response-metadata", id: "msg", metadata: { p: { requestId: "req", host: "up\u0000stream" }, q: null } },
       finish({
         usage: { inputTokens: { total: 100, cacheRead: 10, cacheWrite: 30 }, outputTokens: { text: 4, reasoning: 6 } },
-        metadata: { p: { cacheWriteHour: 20, cost: "0.00123", requestId: null } }
+        metadata: { p: { cacheWriteHour: 20, cost: "0.00123", requestId: null, nativeFinish: "end_turn", webSearches: 3 } }
       })
     ])
-    assert.deepStrictEqual(answer.usage, { uncached: 60, cacheRead: 10, cacheWrite: 10, cacheWriteHour: 20, output: 10, reasoning: 6 })
+    assert.deepStrictEqual(answer.usage, { uncached: 60, cacheRead: 10, cacheWrite: 10, cacheWriteHour: 20, output: 10, reasoning: 6, webSearches: 3 })
+    assert.deepStrictEqual([answer.host, answer.nativeFinish], ["up\ufffdstream", "end_turn"])
     assert.deepStrictEqual(answer.reportedCost, Option.some(Money.usd("0.00123")))
     assert.strictEqual(answer.requestId, "req")
     assert.isNull(answer.servedModel)
@@ -120,11 +121,11 @@ describe("Answer", () => {
   it("counts nothing of nonsense", () => {
     const answer = collect([finish({
       usage: { inputTokens: { uncached: -1, cacheRead: NaN, cacheWrite: 3 }, outputTokens: {} },
-      metadata: { p: { cacheWriteHour: 9, cost: "free" } }
+      metadata: { p: { cacheWriteHour: 9, cost: "free", webSearches: -1, host: 7 } }
     })])
     assert.deepStrictEqual(answer.usage, { uncached: 0, cacheRead: 0, cacheWrite: 0, cacheWriteHour: 3, output: 0, reasoning: 0 })
     assert.isTrue(Option.isNone(answer.reportedCost))
-    assert.isNull(answer.requestId)
+    assert.deepStrictEqual([answer.requestId, answer.host, answer.nativeFinish], [null, null, null])
   })
 
   it("gathers 200,000 deltas in linear time", () => {

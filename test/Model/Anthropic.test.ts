@@ -46,9 +46,11 @@ const checkRich = (outcome: Outcome) => {
     ],
     finish: "tool-calls",
     note: null,
-    usage: { uncached: 7, cacheRead: 100, cacheWrite: 10, cacheWriteHour: 20, output: 50, reasoning: 30 },
+    usage: { uncached: 7, cacheRead: 100, cacheWrite: 10, cacheWriteHour: 20, output: 50, reasoning: 30, webSearches: 2 },
     requestId: "req_1",
     servedModel: "claude-haiku-4-5-20251001",
+    host: null,
+    nativeFinish: "tool_use",
     reportedCost: Option.none()
   })
 }

@@ -10,7 +10,7 @@
 import { randomUUID } from "node:crypto"
 import * as Money from "../../src/Money.ts"
 import {
-  AgentName, AttemptId, DefinitionHash, type EffectClass, fold, InboxId, ModelRef, OrgId, type RunEvent, RunId, type RunState, SessionId,
+  AgentName, AttemptId, type Bill, DefinitionHash, type EffectClass, fold, InboxId, ModelRef, OrgId, type RunEvent, RunId, type RunState, SessionId,
   type ToolOutcome
 } from "../../src/Run.ts"
 import type { Append, Step } from "../../src/RunLog.ts"
@@ -35,6 +35,8 @@ export interface TurnOptions {
   readonly text?: string
   readonly calls?: ReadonlyArray<{ readonly id: string; readonly name: string; readonly arguments: string }>
   readonly cost?: string
+  /** What else its bill says. */
+  readonly bill?: Partial<Bill>
 }
 
 /** A run that grows by the events that it is given, with its state at each step. */
@@ -74,7 +76,7 @@ export const makeRun = (options: RunOptions = {}) => {
     }
   }
 
-  const turnCompleted = ({ calls = [], cost, text = "Well." }: TurnOptions = {}): Event<"TurnCompleted"> => ({
+  const turnCompleted = ({ bill: more, calls = [], cost, text = "Well." }: TurnOptions = {}): Event<"TurnCompleted"> => ({
     _tag: "TurnCompleted",
     v: 1,
     turn: ++turn,
@@ -82,7 +84,7 @@ export const makeRun = (options: RunOptions = {}) => {
     parts: [{ type: "text", text }, ...calls.map((call) => ({ type: "tool-call" as const, ...call }))],
     finish: calls.length > 0 ? "tool-calls" : "stop",
     note: null,
-    bill: bill(cost)
+    bill: { ...bill(cost), ...more }
   })
 
   return {
@@ -122,13 +124,13 @@ export const makeRun = (options: RunOptions = {}) => {
     }),
     /** An attempt that answered: `TurnStarted`, `TurnCompleted`. */
     turn: (answer: TurnOptions = {}): readonly [Event<"TurnStarted">, Event<"TurnCompleted">] => [turnStarted(), turnCompleted(answer)],
-    attemptFailed: (reason = "RateLimitError", message = "Too many requests."): Event<"AttemptFailed"> => ({
+    attemptFailed: (reason = "RateLimitError", message = "Too many requests.", more: Partial<Bill> = {}): Event<"AttemptFailed"> => ({
       _tag: "AttemptFailed",
       v: 1,
       turn: turn + 1,
       attemptId: attempt,
       error: { reason, message, retryable: true, retryAfterMs: null },
-      bill: bill("0")
+      bill: { ...bill("0"), ...more }
     }),
     /** A call of the open turn that ran: `ToolStarted`, `ToolCompleted`. */
     tool: (call: string, options: {

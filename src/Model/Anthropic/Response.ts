@@ -247,6 +247,7 @@ export class Decoder {
           cacheWriteHour: counts.cacheWriteHour,
           webSearches: counts.webSearches,
           webFetches: counts.webFetches,
+          ...(this.#stop === null ? {} : { nativeFinish: this.#stop }),
           ...(this.#details === undefined
             ? {}
             : { stopDetails: this.#details, note: this.#details.explanation ?? this.#details.category })
