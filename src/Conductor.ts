@@ -65,6 +65,7 @@ export type Provided =
   | Registry
   | Model.Models
   | Model.Catalog
+  | Model.Router
   | SecureRandom.SecureRandom
 
 /** Options of the layers of {@link Conductor}. */
@@ -282,7 +283,8 @@ export class Conductor extends Context.Service<Conductor, {
 const runtime = <const A extends Agents>(agents: A) =>
   Conductor.layerRuntime.pipe(
     Layer.provideMerge(Runs.layer),
-    Layer.provideMerge(registry(agents))
+    Layer.provideMerge(registry(agents)),
+    Layer.provideMerge(Model.Router.layer)
   )
 
 const durable = <const A extends Agents, E, E2>(options: Options<A, E>, database: Database.DatabaseLayer<E2>) =>

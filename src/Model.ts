@@ -11,6 +11,8 @@ export { bound, inputBound, type Measured, outputRate, price } from "./Model/Pri
 export type { Effort, Provider, Request, Resolved, ToolSpec } from "./Model/Provider.ts"
 export * as Opaque from "./Model/Opaque.ts"
 export { of } from "./Model/Ref.ts"
+export { type Attempt, Router, Unavailable, type Wanted } from "./Model/Router.ts"
+export { type AccountLimits, Routing, type RoutingOptions } from "./Model/Router/Routing.ts"
 export * as Scripted from "./Model/Scripted.ts"
 export { type Considered, type Criteria, NoModelFits, type Pick, pick, select, type Selected, type Usable } from "./Model/Select.ts"
 export { BudgetTier, budgetOf, Strengths, Task } from "./Model/Strengths.ts"

@@ -40,8 +40,10 @@ export interface Start {
   readonly principal: string
   /** The conversation that the run goes on with; a new one by default. */
   readonly session?: string
-  /** Another model than the agent's. */
+  /** Another model than the agent's, without those that the agent asks after it. */
   readonly model?: ModelRef
+  /** The models that are asked after it, in their order; the agent's by default, where it is the agent's model. */
+  readonly fallback?: ReadonlyArray<ModelRef>
   /** Limits that replace the agent's. */
   readonly limits?: Partial<Limits>
   /** The project that audit rows are filed under. */
@@ -105,6 +107,7 @@ export class Runs extends Context.Service<Runs, {
       const session = SessionId.make(yield* sessionOf(agent, options.session ?? (yield* random.uuidV7())))
       const before = options.session === undefined ? Option.none() : yield* store.latest(options.org, session)
       const after = Option.isSome(before) ? { run: before.value.run, seq: before.value.seq } : null
+      const { fallback, model } = chainOf(registered, options)
       const started = {
         _tag: "RunStarted",
         v: 1,
@@ -112,7 +115,8 @@ export class Runs extends Context.Service<Runs, {
         session,
         agent: agent.name,
         definition: definition.hash,
-        model: options.model ?? registered.model,
+        model,
+        ...(fallback.length === 0 ? {} : { fallback }),
         input,
         limits: { ...agent.limits, ...options.limits },
         principal: clean(options.principal),
@@ -174,6 +178,13 @@ export class Runs extends Context.Service<Runs, {
         parked.length === 0 ? Effect.void : Effect.logInfo(`Parked for the next process: ${parked.join(", ")}`)))
     return Runs.of({ start, settled, retry, attend, drain })
   }))
+}
+
+/** The models of a run, each once. */
+const chainOf = ({ models: [first, ...more] }: Agent.Registered, options: Pick<Start, "model" | "fallback">) => {
+  const model = options.model ?? first
+  const fallback = options.fallback ?? (options.model === undefined ? more : [])
+  return { model, fallback: [...new Set(fallback)].filter((one) => one !== model) }
 }
 
 /** The name of a session as it can be stored. */

@@ -15,8 +15,10 @@ export interface RunOptions {
    * and it is the run that is answered with; or the input is rejected with `RunConflict`, which is the default.
    */
   readonly whenBusy?: SteerMode | "reject"
-  /** Another model than the agent's. */
+  /** Another model than the agent's, without those that the agent asks after it. */
   readonly model?: ModelRef
+  /** The models that are asked after it, in their order; the agent's by default, where it is the agent's model. */
+  readonly fallback?: ReadonlyArray<ModelRef>
   /** Limits that replace the agent's. */
   readonly limits?: Partial<Limits>
   /** The project that the audit log files the run under. */

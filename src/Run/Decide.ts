@@ -1,13 +1,15 @@
 import {
   FirstTokenTimedOut, LimitExceeded, ModelFailed, ModelRefused, OutputTruncated, StreamStalled, ToolFailed, ToolTimedOut, TurnTimedOut
 } from "./Error.ts"
+import { isRetryable, mayAnotherDoBetter, modelsAfter, pauseAfter } from "./Chain.ts"
 import type { RunEvent } from "./Event.ts"
+import type { ModelRef } from "./Ids.ts"
 import { answerOf, type Call, isOver, type OpenAttempt, type RunState } from "./State.ts"
 
 /** What a run does next. */
 export type Next =
-  /** Ask the model, after a pause if an attempt has failed. */
-  | { readonly _tag: "CallModel"; readonly attempt: number; readonly delayMs: number }
+  /** Ask this model, after a pause if an attempt at it has failed. */
+  | { readonly _tag: "CallModel"; readonly model: ModelRef; readonly attempt: number; readonly delayMs: number }
   /** Write down that nobody saw this attempt end. */
   | { readonly _tag: "SettleAttempt"; readonly attempt: OpenAttempt }
   | { readonly _tag: "RunTools"; readonly calls: ReadonlyArray<Call> }
@@ -22,9 +24,6 @@ export type Next =
 /** Provider pauses in a row that are followed before the run gives up. */
 const maxPauses = 5
 
-/** Milliseconds before attempt `number + 1`: what the provider asked for, else doubling from half a second up to 30 s. */
-const delay = (number: number, asked: number | null): number => asked ?? Math.min(30_000, 500 * 2 ** (number - 1))
-
 const failed = (error: Extract<RunEvent, { _tag: "RunFailed" }>["error"]): Next => ({
   _tag: "Finish",
   event: { _tag: "RunFailed", v: 1, error }
@@ -33,7 +32,7 @@ const failed = (error: Extract<RunEvent, { _tag: "RunFailed" }>["error"]): Next 
 const ask = (state: RunState): Next =>
   state.turns - state.turnsBefore >= state.limits.turns
     ? failed(new LimitExceeded({ limit: "turns", value: state.limits.turns }))
-    : { _tag: "CallModel", attempt: 1, delayMs: 0 }
+    : { _tag: "CallModel", model: state.model, attempt: 1, delayMs: 0 }
 
 const decideCalls = (state: RunState, calls: ReadonlyArray<Call>): Next => {
   const left = calls.filter((call) => call.status !== "done")
@@ -45,26 +44,36 @@ const decideCalls = (state: RunState, calls: ReadonlyArray<Call>): Next => {
   return { _tag: "Park", reason: left.some((call) => call.status === "waiting") ? "approval" : "unknown-tool-outcome" }
 }
 
-const failureOf = ({ attempts, limits, model }: RunState, { message, reason }: NonNullable<RunState["error"]>) => {
-  switch (reason) {
-    case "FirstTokenTimedOut":
-      return new FirstTokenTimedOut({ model, limitMs: limits.firstTokenMs ?? 0 })
-    case "StreamStalled":
-      return new StreamStalled({ model, limitMs: limits.idleMs ?? 0 })
-    case "TurnTimedOut":
-      return new TurnTimedOut({ model, limitMs: limits.turnMs ?? 0 })
-    default:
-      return new ModelFailed({ model, reason, problem: message, attempts })
-  }
+/** The failure of a run whose models have all failed, or whose last one cannot be asked now, which `last` tells. */
+export const modelsFailed = (state: RunState, last?: { readonly model: ModelRef; readonly problem: string }): ModelFailed => {
+  const asked = state.asked.flatMap(({ attempts, error, model }) =>
+    error === null ? [] : [{ model, reason: error.reason, problem: error.message, attempts }])
+  if (last !== undefined) asked.push({ ...last, reason: "ProviderUnavailable", attempts: 0 })
+  const end = asked.at(-1) ?? { model: state.model, reason: state.error?.reason ?? "", problem: state.error?.message ?? "", attempts: state.attempts }
+  return new ModelFailed(asked.length <= 1 ? end : { ...end, attempts: state.attempts, asked })
+}
+
+const failureOf = (state: RunState, reason: string) => {
+  const { asked, limits, model } = state
+  if (reason === "TurnTimedOut") return new TurnTimedOut({ model, limitMs: limits.turnMs ?? 0 })
+  if (asked.length <= 1 && reason === "FirstTokenTimedOut") return new FirstTokenTimedOut({ model, limitMs: limits.firstTokenMs ?? 0 })
+  if (asked.length <= 1 && reason === "StreamStalled") return new StreamStalled({ model, limitMs: limits.idleMs ?? 0 })
+  return modelsFailed(state)
 }
 
 /** Attempts of one turn that may end with their process before the run is taken for what ends it. */
 const maxLost = 10
 
-const decideAfterFailure = (state: RunState, error: NonNullable<RunState["error"]>): Next =>
-  error.retryable && state.attempts - state.lost < state.limits.attempts && state.lost < maxLost
-    ? { _tag: "CallModel", attempt: state.attempts + 1, delayMs: delay(state.attempts, error.retryAfterMs) }
-    : failed(failureOf(state, error))
+/** The same model again as long as that makes sense, then the next one at once where it may do better. */
+const decideAfterFailure = (state: RunState, error: NonNullable<RunState["error"]>): Next => {
+  const { attempts, lost, model } = state.asked.at(-1) ?? state
+  const attempt = state.attempts + 1
+  if (isRetryable(error) && attempts - lost < state.limits.attempts && state.lost < maxLost) {
+    return { _tag: "CallModel", model, attempt, delayMs: pauseAfter(attempts, error.retryAfterMs) }
+  }
+  const [next] = mayAnotherDoBetter(error.reason) ? modelsAfter(state.models, model) : []
+  return next === undefined ? failed(failureOf(state, error.reason)) : { _tag: "CallModel", model: next, attempt, delayMs: 0 }
+}
 
 const fatalOf = ({ call, failure, outcome, tool }: NonNullable<RunState["fatal"]>) =>
   outcome === "timeout"

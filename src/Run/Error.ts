@@ -1,5 +1,6 @@
 import * as Schema from "effect/Schema"
 import * as Money from "../Money.ts"
+import { remedyOf } from "./Chain.ts"
 import { ApprovalId, RunId } from "./Ids.ts"
 
 /** An agent of that name is not registered in this process. */
@@ -39,16 +40,32 @@ export class UnknownModel extends Schema.TaggedError<UnknownModel>()("UnknownMod
   }
 }
 
-/** The model's provider could not answer, after every attempt that made sense. */
-export class ModelFailed extends Schema.TaggedError<ModelFailed>()("ModelFailed", {
+/** Why a model of a run's chain did not answer. */
+const Failed = Schema.Struct({
   model: Schema.String,
-  /** The classified reason: an `AiError` reason's tag, such as `RateLimitError`. */
+  /** The classified reason: an `AiError` reason's tag, such as `RateLimitError`, or `ProviderUnavailable` where it was not asked. */
   reason: Schema.String,
   problem: Schema.String,
   attempts: Schema.Int
+})
+
+const failure = ({ attempts, model, problem }: typeof Failed.Type): string =>
+  attempts === 0 ? `${model} was not asked: ${problem}` : `${model} failed after ${attempts} attempt${attempts === 1 ? "" : "s"}: ${problem}`
+
+/** A sentence with its full stop, so that another one can follow. */
+const stopped = (text: string): string => /[.!?]$/.test(text) ? text : `${text}.`
+
+/** No model of the run could answer, after every attempt that made sense; of several, `model` is the one asked last. */
+export class ModelFailed extends Schema.TaggedError<ModelFailed>()("ModelFailed", {
+  ...Failed.fields,
+  /** Every model that was asked, in its order, where there were several. */
+  asked: Schema.optionalKey(Schema.Array(Failed))
 }) {
   override get message() {
-    return `${this.model} failed after ${this.attempts} attempt${this.attempts === 1 ? "" : "s"}: ${this.problem}`
+    const all = this.asked ?? [this]
+    const remedies = new Set(all.map(({ model, reason }) => remedyOf(model, reason)))
+    const many = all.length === 1 ? "" : `None of ${all.length} models answered. `
+    return `${many}${all.map((one) => stopped(failure(one))).join(" ")} To mend it: ${[...remedies].join(" Or: ")}`
   }
 }
 

@@ -82,7 +82,10 @@ export const RunEvent = Schema.TaggedUnion({
     session: SessionId,
     agent: AgentName,
     definition: DefinitionHash,
+    /** The model that is asked first. */
     model: ModelRef,
+    /** The models that are asked after it, in their order, where it cannot answer. */
+    fallback: Schema.optionalKey(Schema.Array(ModelRef)),
     /** The agent's input as JSON text. */
     input: Schema.String,
     /** The user message rendered from the input; absent when the input is that text itself. */
@@ -97,9 +100,12 @@ export const RunEvent = Schema.TaggedUnion({
   TurnStarted: {
     v: v1,
     turn: Schema.Int,
+    /** The number of the request among all for this turn, whatever model they were made to. */
     attempt: Schema.Int,
     attemptId: AttemptId,
     model: ModelRef,
+    /** Milliseconds for which the request waited until its provider might be asked, where it did. */
+    waitedMs: Schema.optionalKey(Schema.Int),
     /** The output limit asked of the provider, in tokens. */
     maxOutput: Schema.Int,
     /** What was set aside for this attempt, once admitted; zero without a budget. */

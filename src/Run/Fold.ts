@@ -1,5 +1,7 @@
 import * as Money from "../Money.ts"
-import type { Logged, RunEvent, Usage } from "./Event.ts"
+import type { Asked } from "./Chain.ts"
+import type { AttemptError, Logged, RunEvent, Usage } from "./Event.ts"
+import type { ModelRef } from "./Ids.ts"
 import { type Call, noUsage, promptTokens, type RunState, type RunStatus } from "./State.ts"
 import { type AssistantMessage, type Message, toolCallsOf } from "./Transcript.ts"
 
@@ -25,6 +27,7 @@ const begin = (logged: Logged, event: Extract<RunEvent, { _tag: "RunStarted" }>)
   agent: event.agent,
   definition: event.definition,
   model: event.model,
+  models: event.fallback === undefined ? [event.model] : [event.model, ...event.fallback],
   limits: event.limits,
   since: logged.at,
   turnsBefore: 0,
@@ -37,6 +40,7 @@ const begin = (logged: Logged, event: Extract<RunEvent, { _tag: "RunStarted" }>)
   attempt: null,
   attempts: 0,
   lost: 0,
+  asked: [],
   turnSince: logged.at,
   error: null,
   finish: null,
@@ -82,6 +86,21 @@ const bill = (state: RunState, event: { readonly bill: { readonly usage: Usage; 
 
 const undecided = { decision: null, parameters: null, by: null, comment: null } as const
 
+const none: ReadonlyArray<Asked> = []
+
+/** With one more request to a model, which is the last that was asked or comes after it. */
+const askedAgain = (asked: ReadonlyArray<Asked>, model: ModelRef): ReadonlyArray<Asked> => {
+  const last = asked.at(-1)
+  return last?.model === model
+    ? [...asked.slice(0, -1), { ...last, attempts: last.attempts + 1 }]
+    : [...asked, { model, attempts: 1, lost: 0, error: null }]
+}
+
+const failedLast = (asked: ReadonlyArray<Asked>, error: AttemptError): ReadonlyArray<Asked> => {
+  const last = asked.at(-1)
+  return last === undefined ? asked : [...asked.slice(0, -1), { ...last, lost: last.lost + (error.reason === "Lost" ? 1 : 0), error }]
+}
+
 /** Why attempts are broken off on purpose; it is no failure of theirs. */
 const wanted = new Set(["Interrupted", "Shutdown"])
 
@@ -115,6 +134,10 @@ const apply = (state: RunState, event: RunEvent, at: number): RunState => {
     case "TurnStarted":
       return {
         ...state,
+        model: event.model,
+        // Another model counts tokens in its own way.
+        measured: event.model === state.model ? state.measured : null,
+        asked: askedAgain(state.asked, event.model),
         attempt: {
           id: event.attemptId,
           number: event.attempt,
@@ -126,19 +149,20 @@ const apply = (state: RunState, event: RunEvent, at: number): RunState => {
           at
         },
         attempts: event.attempt,
-        turnSince: event.attempt === 1 ? at : state.turnSince,
+        turnSince: event.attempt === 1 ? at - (event.waitedMs ?? 0) : state.turnSince,
         maxOutput: event.maxOutput,
         error: null
       }
     case "AttemptFailed":
       return release(
         wanted.has(event.error.reason)
-          ? { ...state, ...bill(state, event), attempt: null, attempts: 0, lost: 0 }
+          ? { ...state, ...bill(state, event), attempt: null, attempts: 0, lost: 0, asked: state.asked.slice(0, -1) }
           : {
             ...state,
             ...bill(state, event),
             attempt: null,
             error: event.error,
+            asked: failedLast(state.asked, event.error),
             lost: event.error.reason === "Lost" ? state.lost + 1 : state.lost
           }
       )
@@ -151,6 +175,7 @@ const apply = (state: RunState, event: RunEvent, at: number): RunState => {
         attempt: null,
         attempts: 0,
         lost: 0,
+        asked: none,
         error: null,
         turns: state.turns + 1,
         pauses: event.finish === "pause" ? state.pauses + 1 : 0,
@@ -219,12 +244,15 @@ const apply = (state: RunState, event: RunEvent, at: number): RunState => {
       return {
         ...state,
         status: "running",
+        // It begins with the first of its models again.
+        model: state.models[0] ?? state.model,
         messages: state.messages.at(-1)?.role === "assistant" ? state.messages.slice(0, -1) : state.messages,
         limits: event.limits,
         since: at,
         turnsBefore: state.turns,
         attempts: 0,
         lost: 0,
+        asked: none,
         pauses: 0,
         error: null,
         finish: null,

@@ -1,5 +1,6 @@
 import type * as Money from "../Money.ts"
 import type { AttemptError, EffectClass, FinishReason, RunEvent, ToolOutcome, Usage } from "./Event.ts"
+import type { Asked } from "./Chain.ts"
 import type { RunFailure } from "./Error.ts"
 import type { AgentName, ApprovalId, AttemptId, DefinitionHash, Limits, ModelRef, OrgId, RunId, SessionId } from "./Ids.ts"
 import { type AssistantMessage, type Message, textOf, type ToolCallPart, type ToolResult } from "./Transcript.ts"
@@ -54,7 +55,10 @@ export interface RunState {
   readonly session: SessionId
   readonly agent: AgentName
   readonly definition: DefinitionHash
+  /** The model that is asked: the one that answered last, or of those in `models` the one whose turn it is. */
   readonly model: ModelRef
+  /** The run's models, in the order in which they are asked. */
+  readonly models: ReadonlyArray<ModelRef>
   readonly limits: Limits
   /** When the limits began to count, in milliseconds since 1970; later by the time in which nobody performed the run. */
   readonly since: number
@@ -75,7 +79,9 @@ export interface RunState {
   readonly attempts: number
   /** How many of them ended with their process: these do not count against the limit. */
   readonly lost: number
-  /** When the first of them began. */
+  /** What came of each model that was asked for it, in their order. */
+  readonly asked: ReadonlyArray<Asked>
+  /** When the first of them began, or began to wait. */
   readonly turnSince: number
   readonly error: AttemptError | null
   readonly finish: FinishReason | null

@@ -13,7 +13,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as Agent from "../Agent.ts"
 import { Inbox } from "../Inbox.ts"
-import type { Models } from "../Model.ts"
+import type { Models, Router } from "../Model.ts"
 import {
   AgentNotRegistered, Fenced, fold, isOver, type RunConflict, type RunEvent, type RunId, type RunState, ShuttingDown, StorageFailed,
   type Transcript
@@ -66,7 +66,7 @@ export const makeClaims = Effect.gen(function*() {
     // A handler that cannot be interrupted must not keep the process.
     Effect.flatMap(Effect.forkDetach(Scope.close(scope, exit)), (fiber) =>
       Effect.interruptible(Effect.timeoutOption(Fiber.await(fiber), parkTime))))
-  const services = yield* Effect.context<RunLog | Models | Inbox>()
+  const services = yield* Effect.context<RunLog | Models | Router | Inbox>()
   const handles = new Map<RunId, Handle>()
   const claiming = new Map<RunId, Latch.Latch>()
   let isDraining = false

@@ -60,7 +60,7 @@ export interface Journal {
   readonly halt: (reason: Halt) => void
   /** True once a command to cancel was delivered. */
   readonly isCancelled: () => boolean
-  /** The run's model, once it was looked up. */
+  /** The model that was asked last, once it was looked up. */
   resolved: Resolved | undefined
   /** Ends the attempt under way, after its request was interrupted, with what it can have cost. */
   broken: ((on: Journal, error: AttemptError) => Effect.Effect<void>) | undefined

@@ -2,20 +2,21 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { Inbox } from "../Inbox.ts"
-import type { Models } from "../Model.ts"
+import type { Models, Router } from "../Model.ts"
 import {
   answerOf, decide, InternalError, InvalidOutput, isOver, type Next, type RunEvent, type RunFailure, type RunState, RunTimedOut
 } from "../Run.ts"
 import type { AppendError, RunLog } from "../RunLog.ts"
 import type { Journal } from "./Journal.ts"
+import { callModel } from "./Ask.ts"
 import { consume, expire } from "./Commands.ts"
 import { cancelTools, doubtTools, runTools } from "./ToolCalls.ts"
-import { callModel, settleLost } from "./Turn.ts"
+import { settleLost } from "./Turn.ts"
 
 /** How long tools have to stop when their run ends before its time. */
 const grace = "200 millis"
 
-type Needs = RunLog | Models | Inbox
+type Needs = RunLog | Models | Router | Inbox
 
 const fail = (journal: Journal, error: RunFailure) => finish(journal, { _tag: "RunFailed", v: 1, error })
 
@@ -68,10 +69,10 @@ const perform = (journal: Journal, next: Next): Effect.Effect<boolean, AppendErr
     case "Ended":
       return Effect.succeed(true)
     case "CallModel":
-      return callModel(journal, next.attempt).pipe(
+      return callModel(journal, next).pipe(
         next.delayMs === 0 ? (call) => call : Effect.delay(withinTurn(journal, next.delayMs)),
         Effect.as(false),
-        Effect.catchTag(["BudgetExceeded", "UnpricedModel", "UnknownModel", "ForbiddenModel", "TurnTimedOut"], (error) => fail(journal, error))
+        Effect.catchTag(["BudgetExceeded", "UnpricedModel", "UnknownModel", "ForbiddenModel", "TurnTimedOut", "ModelFailed"], (error) => fail(journal, error))
       )
     case "SettleAttempt":
       return Effect.as(settleLost(journal, next.attempt), false)

@@ -7,13 +7,13 @@ import type * as AiError from "effect/ai/AiError"
 import type * as Response from "effect/ai/Response"
 import * as Model from "../Model.ts"
 import * as Money from "../Money.ts"
-import { AttemptId, type AttemptError, type ForbiddenModel, type RunState, TurnTimedOut, type UnknownModel } from "../Run.ts"
+import { AttemptId, type AttemptError, type RunEvent, type RunState } from "../Run.ts"
 import type { AppendError } from "../RunLog.ts"
 import { type Attempt, billFor, boundOf, chargeOf, lostBill, reserveOf } from "./Bill.ts"
 import type { Journal } from "./Journal.ts"
 
 const requestOf = (journal: Journal, state: RunState, resolved: Model.Resolved): Model.Request => {
-  const output = journal.registered.output?.(state.model)
+  const output = journal.registered.output?.(resolved.ref)
   const limit = state.limits.outputTokens
   const maxOutput = Option.match(resolved.entry, { onNone: () => limit, onSome: (entry) => Math.min(limit, entry.maxOutput) })
   const request: Model.Request = {
@@ -26,9 +26,9 @@ const requestOf = (journal: Journal, state: RunState, resolved: Model.Resolved):
   return output === undefined ? request : { ...request, output: { name: output.name, schema: output.schema } }
 }
 
-/** Input tokens at most: what the last answer's bill tells of the beginning, and a bound for what has come since. */
-const inputOf = (journal: Journal, state: RunState, request: Model.Request): number =>
-  state.measured === null
+/** Input tokens at most: what this model's last bill tells of the beginning, and a bound for what has come since. */
+const inputOf = (journal: Journal, state: RunState, { ref }: Model.Resolved, request: Model.Request): number =>
+  state.measured === null || state.model !== ref
     ? Model.inputBound(request)
     : Model.inputBound(request, { ...state.measured, messages: state.measured.messages + journal.history.length })
 
@@ -62,20 +62,18 @@ const overdue = (state: RunState, attempt: Attempt, clock: Clock.Clock): Effect.
   })
 }
 
-/** Asks the model for one answer and writes down how that ended. */
-export const callModel = Effect.fnUntraced(function*(
+/** Asks a model for one answer and writes down how that ended. How it failed, if it did. */
+export const attemptAt = Effect.fnUntraced(function*(
   journal: Journal,
-  number: number
-): Effect.fn.Return<void, AppendError | UnknownModel | ForbiddenModel | TurnTimedOut, Model.Models> {
+  resolved: Model.Resolved,
+  number: number,
+  waitedMs: number
+): Effect.fn.Return<AttemptError | undefined, AppendError> {
   const { clock, log } = journal
   const before = journal.state()
   const { firstTokenMs, idleMs, turnMs } = before.limits
-  if (turnMs !== undefined && number > 1 && clock.currentTimeMillisUnsafe() - before.turnSince >= turnMs) {
-    return yield* new TurnTimedOut({ model: before.model, limitMs: turnMs })
-  }
-  const resolved = journal.resolved ??= yield* (yield* Model.Models).resolve(before.model)
   const request = requestOf(journal, before, resolved)
-  const input = inputOf(journal, before, request)
+  const input = inputOf(journal, before, resolved, request)
   // The place of its first event names an attempt for good.
   const attemptId = AttemptId.make(`${journal.run}.${before.seq + 1}`)
   const turn = before.turns + 1
@@ -91,7 +89,7 @@ export const callModel = Effect.fnUntraced(function*(
   }
   const collector = Model.Answer.collect(takenIn(before))
   const failed = (on: Journal, { requestId, ...error }: AttemptError & { readonly requestId: string | null }) =>
-    Effect.suspend(() => {
+    Effect.as(Effect.suspend(() => {
       journal.broken = undefined
       const state = journal.state()
       // It has ended already, or never began.
@@ -104,10 +102,10 @@ export const callModel = Effect.fnUntraced(function*(
       })
       if (attempt.bytes > 0) log.announce(journal.run, { _tag: "Reset", turn })
       return on.emit([{ _tag: "AttemptFailed", v: 1, turn, attemptId, error, bill }])
-    })
+    }), error)
 
-  journal.broken = (on, error) => failed(on, { ...error, requestId: null })
-  yield* Effect.onError(journal.commit([{
+  journal.broken = (on, error) => Effect.asVoid(failed(on, { ...error, requestId: null }))
+  const started: Extract<RunEvent, { _tag: "TurnStarted" }> = {
     _tag: "TurnStarted",
     v: 1,
     turn,
@@ -118,7 +116,11 @@ export const callModel = Effect.fnUntraced(function*(
     reserved: Money.zero,
     scopes: [],
     prices: resolved.prices
-  }], { reserve: reserveOf(resolved, request, input) }), () => Effect.sync(() => journal.broken = undefined))
+  }
+  yield* Effect.onError(
+    journal.commit([waitedMs > 0 ? { ...started, waitedMs } : started], { reserve: reserveOf(resolved, request, input) }),
+    () => Effect.sync(() => journal.broken = undefined)
+  )
   attempt.sent = true
   const granted = journal.state().attempt?.maxOutput ?? request.maxOutput
   /** What was said so far, by kind: the pieces' order among the kinds is not kept. */
@@ -142,7 +144,7 @@ export const callModel = Effect.fnUntraced(function*(
 
   const answering = Stream.runForEachArray(resolved.stream({ ...request, maxOutput: granted }), (parts) => Effect.sync(() => take(parts)))
   const isLimited = firstTokenMs !== undefined || idleMs !== undefined || turnMs !== undefined
-  yield* (isLimited ? Effect.raceFirst(answering, overdue(journal.state(), attempt, clock)) : answering).pipe(
+  const failure = yield* (isLimited ? Effect.raceFirst(answering, overdue(journal.state(), attempt, clock)) : answering).pipe(
     Effect.matchCauseEffect({
       onSuccess: (late: AttemptError | void) =>
         late !== undefined ? failed(journal, { ...late, requestId: null }) : Option.match(collector.end(), {
@@ -155,7 +157,7 @@ export const callModel = Effect.fnUntraced(function*(
               requestId: null
             }),
           onSome: (answer) =>
-            journal.emit([{
+            Effect.as(journal.emit([{
               _tag: "TurnCompleted",
               v: 1,
               turn,
@@ -164,7 +166,7 @@ export const callModel = Effect.fnUntraced(function*(
               finish: answer.finish,
               note: answer.note,
               bill: billFor(journal.state(), attempt, clock.currentTimeMillisUnsafe(), chargeOf(resolved, answer))
-            }])
+            }]), undefined)
         }),
       onFailure: (cause) => {
         const { unsent, ...failure } = failureOf(cause)
@@ -179,6 +181,7 @@ export const callModel = Effect.fnUntraced(function*(
     }, { captureStackTrace: false })
   )
   journal.broken = undefined
+  return failure
 })
 
 /** Writes down an attempt whose end nobody saw: it is charged all that was reserved for it. */

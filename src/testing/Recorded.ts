@@ -6,7 +6,7 @@ import * as Stream from "effect/Stream"
 import type * as AiError from "effect/ai/AiError"
 import type * as Response from "effect/ai/Response"
 import type * as Agent from "../Agent.ts"
-import type * as Model from "../Model.ts"
+import * as Model from "../Model.ts"
 import type { RunEvent, UnknownModel } from "../Run.ts"
 import * as Tool from "../Tool.ts"
 import type { Score } from "./Score.ts"
@@ -215,3 +215,25 @@ export const unresolved = (event: RunEvent | undefined): Option.Option<UnknownMo
     // Both are failures of looking a model up.
     ? Option.some(event.error as UnknownModel)
     : Option.none()
+
+/** What a run does while it waits to ask a model, where it does not ask: it is broken off. */
+const broken = new Set(["CancelRequested", "MessageReceived", "RunParked"])
+
+/** A router that leads to the model that is recorded next, and keeps who was kept from asking any. */
+export const recordedRouter = (score: Score): Model.Router["Service"] => ({
+  lead: ({ model }, attempt) =>
+    Effect.gen(function*() {
+      const event = score.next()?.event
+      if (event?._tag === "TurnStarted") {
+        if (event.model !== model) return yield* new Model.Unavailable({ model, waitMs: 1, problem: "" })
+        return yield* Effect.asVoid(attempt(event.waitedMs ?? 0))
+      }
+      const error = event?._tag === "RunFailed" ? event.error : undefined
+      if (error?._tag === "ModelFailed" && error.reason === "ProviderUnavailable") {
+        const { model: last, problem } = error
+        return yield* new Model.Unavailable({ model, waitMs: model === last ? 1 : 2, problem })
+      }
+      const isLate = error?._tag === "TurnTimedOut" || error?._tag === "RunTimedOut"
+      return yield* isLate || (event !== undefined && broken.has(event._tag)) ? Effect.never : Effect.asVoid(attempt(0))
+    })
+})

@@ -20,7 +20,7 @@ import { type Journal, makeJournal } from "../Runs/Journal.ts"
 import { failRun, performRun } from "../Runs/Loop.ts"
 import { requestText } from "./Difference.ts"
 import { type Export, historyOf, logOf } from "./Export.ts"
-import { recordedAgent, recordedModel, unresolved } from "./Recorded.ts"
+import { recordedAgent, recordedModel, recordedRouter, unresolved } from "./Recorded.ts"
 import { makeScore } from "./Score.ts"
 import { makeTime, realNow } from "./Time.ts"
 
@@ -159,6 +159,7 @@ export const run = <const A extends ReadonlyArray<Agent.Any>, const O extends Op
         addressed: Effect.succeed([]),
         arrivals: Effect.flatMap(PubSub.unbounded<never>(), PubSub.subscribe)
       }),
+      Context.add(Model.Router, recordedRouter(score)),
       Context.add(Model.Models, {
         providers: new Map(),
         resolve: (ref) => {

@@ -41,6 +41,8 @@ const checkRich = (outcome: Outcome) => {
     usage: { uncached: 40, cacheRead: 100, cacheWrite: 0, cacheWriteHour: 0, output: 50, reasoning: 30 },
     requestId: "resp-1",
     servedModel: "gemini-3.8-flash",
+    host: null,
+    nativeFinish: "STOP",
     reportedCost: Option.none()
   })
 }

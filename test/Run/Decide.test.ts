@@ -60,7 +60,7 @@ const answer = (state: RunState, roll: ReturnType<typeof dice>): ReadonlyArray<R
         turn,
         attempt: next.attempt,
         attemptId: id,
-        model,
+        model: next.model,
         maxOutput: 100,
         reserved: Money.usd("0.01"),
         scopes: [],
