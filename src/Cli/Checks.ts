@@ -38,7 +38,7 @@ const keys = Effect.gen(function*() {
   const any = yield* withKey
   if (Option.isSome(any)) return checks
   const [first] = providers
-  return [wrong(first.key, "not set, so no model can be asked", `put ${first.key}=… into .env or the environment; conductor demo works without`)]
+  return [wrong(first.key, "not set, so no model can be asked", `put ${providers.map(({ key }) => `${key}=…`).join(" or ")} into .env or the environment; conductor demo works without`)]
 })
 
 /** The check of what an answered commit survives. */

@@ -37,11 +37,12 @@ export const describe = (error: AiError.AiError): Failure => {
   const description = inMetadata(error.reason, "description")
   const sentence = description === null ? error.reason.message : `${error.reason.message} ${description}`
   const wait = error.reason._tag === "RateLimitError" ? error.reason.retryAfter : undefined
+  const later = inMetadata(error.reason, "retryAfterMs")
   return {
     reason: error.reason._tag,
     message: sentence.replace(/\s*\n\s*/g, " "),
     retryable: error.isRetryable,
-    retryAfterMs: wait === undefined ? null : Math.ceil(Duration.toMillis(wait)),
+    retryAfterMs: wait !== undefined ? Math.ceil(Duration.toMillis(wait)) : later === null ? null : Number(later),
     requestId: inMetadata(error.reason, "requestId"),
     unsent: error.reason._tag === "NetworkError" && isUnsent(error.reason)
   }

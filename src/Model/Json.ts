@@ -12,6 +12,16 @@ export const parseObject = (text: string): Record<string, unknown> | undefined =
   }
 }
 
+/** Whether a text is JSON of any kind. */
+export const isJson = (text: string): boolean => {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** Whether a value is an object that is no array, of which nothing else is known. */
 export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value)

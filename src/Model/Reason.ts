@@ -94,6 +94,10 @@ export const failures = (names: Names): Failures => {
     // Reasons without a description of their own carry it here.
     const described = { [names.provider]: { ...known, description: message } }
     const wait = facts.retryAfter
+    // An overloaded provider says when to come back too, and its reason has no field for it.
+    const later = wait === undefined
+      ? metadata
+      : { [names.provider]: { ...known, retryAfterMs: String(Math.ceil(Duration.toMillis(wait))) } }
     switch (kind ?? status) {
       case "spent":
       case 402:
@@ -113,10 +117,10 @@ export const failures = (names: Names): Failures => {
       case 408:
       case 409:
       case 425:
-        return new AiError.InternalProviderError({ description: message, metadata })
+        return new AiError.InternalProviderError({ description: message, metadata: later })
     }
     return status >= 500
-      ? new AiError.InternalProviderError({ description: message, metadata })
+      ? new AiError.InternalProviderError({ description: message, metadata: later })
       : new AiError.InvalidRequestError({ description: message, metadata })
   }
 

@@ -137,8 +137,11 @@ const reading = (decoder: Decoder, failures: Reason.Failures) => {
   const parser = Sse.makeParser((event) => {
     // A wish about reconnecting is nothing to an answer that cannot be resumed.
     if (event._tag !== "Event" || failure !== undefined || decoder.finished) return
-    if (event.data.trim() === "[DONE]") return decoder.end(out, true)
-    const value = parse(event.data)
+    const data = event.data.trim()
+    // Some gateways keep a connection alive with empty data.
+    if (data === "") return
+    if (data === "[DONE]") return decoder.end(out, true)
+    const value = parse(data)
     if (value !== undefined) take(value)
   })
 

@@ -1,11 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, Fiber, Option, Stream } from "effect"
-import { TestClock } from "effect/testing"
-import { describe as describeFailure, IdleTimeout } from "../../src/Model.ts"
+import { Effect, Option } from "effect"
+import { describe as describeFailure } from "../../src/Model.ts"
 import {
-  answerTo, ask, atEveryByte, block, claude, end, errorBody, type Event, failureOf, models, type Outcome, play, request, sse, start, text, toolUse, usage
+  answerTo, ask, asked, atEveryByte, block, end, errorBody, type Event, failureOf, type Outcome, sse, start, text, toolUse, usage
 } from "../support/anthropic.ts"
-import { replay, type Script } from "../support/replay.ts"
+import { transportFaults } from "../support/faults.ts"
+import { replay } from "../support/replay.ts"
 
 /** Every shape of an answer at once: keep-alives, signatures, two tools at a time, things that do not exist yet. */
 const rich: ReadonlyArray<Event> = [
@@ -191,49 +191,6 @@ describe("Anthropic, own bytes", () => {
 describe("Anthropic, failures", () => {
   const begun = [start(), { type: "content_block_start", index: 0, content_block: { type: "text", text: "Hel" } }]
 
-  it.effect("an end without message_stop is a failure to try again", () =>
-    Effect.gen(function*() {
-      const { answer, error, parts } = yield* answerTo(begun)
-      assert.isUndefined(answer)
-      assert.deepStrictEqual(parts.map((part) => part.type), ["response-metadata", "text-start", "text-delta"])
-      assert.isDefined(error)
-      const failure = describeFailure(error)
-      assert.strictEqual(failure.reason, "NetworkError")
-      assert.isTrue(failure.retryable)
-      assert.include(failure.message, "before its message_stop")
-    }))
-
-  it.effect("a body that is no event stream is such an end", () =>
-    Effect.gen(function*() {
-      const failure = yield* failureOf({ body: "<html>hello</html>", headers: { "content-type": "text/html" } })
-      assert.strictEqual(failure.reason, "NetworkError")
-    }))
-
-  it.effect("an event that is not JSON is the provider's fault", () =>
-    Effect.gen(function*() {
-      const failure = yield* failureOf({ body: "event: message_start\ndata: {\"type\":\n\n" })
-      assert.strictEqual(failure.reason, "InternalProviderError")
-      assert.isTrue(failure.retryable)
-    }))
-
-  it.live("a reset connection is a network failure", () =>
-    Effect.gen(function*() {
-      const failure = yield* failureOf({ body: sse(begun), then: "reset" })
-      assert.strictEqual(failure.reason, "NetworkError")
-      assert.isTrue(failure.retryable)
-    }))
-
-  it.effect("so is an address where nobody listens", () =>
-    Effect.gen(function*() {
-      const server = yield* Effect.scoped(replay())
-      const { error } = yield* ask(server.url)
-      assert.isDefined(error)
-      const { message, reason } = describeFailure(error)
-      assert.strictEqual(reason, "NetworkError")
-      assert.include(message, "ECONNREFUSED")
-      assert.notInclude(message, "\n")
-    }))
-
   for (const [type, reason, retryable] of [
     ["overloaded_error", "InternalProviderError", true], ["api_error", "InternalProviderError", true],
     ["timeout_error", "InternalProviderError", true], ["future_error", "InternalProviderError", true],
@@ -303,101 +260,12 @@ describe("Anthropic, failures", () => {
       assert.strictEqual(failure.reason, "QuotaExhaustedError")
       assert.include(failure.message, "credit balance")
     }))
-
-  it.effect("no key is told by a sentence, and nothing is sent", () =>
-    Effect.scoped(Effect.gen(function*() {
-      const server = yield* replay({ body: "" })
-      for (const key of [undefined, " "]) {
-        const model = yield* Effect.provide(claude, models(server.url, { ANTHROPIC_API_KEY: key ?? "" }))
-        const { error } = yield* play(model.stream(request()))
-        assert.isDefined(error)
-        const failure = describeFailure(error)
-        assert.strictEqual(failure.reason, "AuthenticationError")
-        assert.include(failure.message, "ANTHROPIC_API_KEY")
-        assert.isFalse(failure.retryable)
-      }
-      assert.strictEqual(server.received.length, 0)
-    })))
-
-  it.effect("an address of OpenAI is refused, and nothing is sent", () =>
-    Effect.gen(function*() {
-      for (const url of ["https://api.openai.com", "https://mine.openai.azure.com/v1", "https://API.OpenAI.com"]) {
-        const { error } = yield* ask(url)
-        assert.isDefined(error)
-        assert.include(describeFailure(error).message, "unset ANTHROPIC_BASE_URL")
-      }
-    }))
 })
 
-describe("Anthropic, silence and interruption", () => {
-  const first = (script: Script, then: (fiber: Fiber.Fiber<unknown, unknown>) => Effect.Effect<void>) =>
-    Effect.scoped(Effect.gen(function*() {
-      const server = yield* replay(script)
-      const model = yield* Effect.provide(claude, models(server.url))
-      const fiber = yield* Effect.forkChild(play(model.stream(request())))
-      yield* server.written
-      yield* then(fiber)
-      yield* server.closed
-      return fiber
-    }))
-
-  it.live("silence after the first bytes ends the exchange", () =>
-    Effect.gen(function*() {
-      const fiber = yield* first({ body: sse([start()]), then: "hang" }, () => Effect.void)
-      const outcome = yield* Fiber.join(fiber)
-      assert.isDefined(outcome)
-      assert.isTrue(Exit.isSuccess(yield* Fiber.await(fiber)))
-    }).pipe(Effect.provideService(IdleTimeout, Duration.millis(400))))
-
-  it.live("silence is told as a network failure, before the headers as well", () =>
-    Effect.scoped(Effect.gen(function*() {
-      const server = yield* replay({ body: sse([start()]), then: "hang" }, { body: "", then: "hang" })
-      for (const parts of [1, 0]) {
-        const outcome = yield* ask(server.url)
-        assert.strictEqual(outcome.parts.length, parts)
-        assert.isDefined(outcome.error)
-        const failure = describeFailure(outcome.error)
-        assert.strictEqual(failure.reason, "NetworkError")
-        assert.include(failure.message, "nothing came for 400 ms")
-        assert.isTrue(failure.retryable)
-      }
-    })).pipe(Effect.provideService(IdleTimeout, Duration.millis(400))))
-
-  it.live("keep-alives count as life", () =>
-    Effect.gen(function*() {
-      const pings = Array.from({ length: 30 }, (): Event => ({ type: "ping" }))
-      const piece = sse([{ type: "ping" }]).length
-      const { answer } = yield* answerTo([...pings, start(), ...text(0, "late"), ...end("end_turn")], undefined, { pieces: piece, gap: 25 })
-      assert.strictEqual(answer?.finish, "stop")
-    }).pipe(Effect.provideService(IdleTimeout, Duration.millis(200))), 20_000)
-
-  it.effect("by default a minute of the clock passes", () =>
-    Effect.scoped(Effect.gen(function*() {
-      const server = yield* replay({ body: sse([start()]), then: "hang" })
-      const begun = yield* Deferred.make<void>()
-      const model = yield* Effect.provide(claude, models(server.url))
-      const fiber = yield* Effect.forkChild(play(Stream.tap(model.stream(request()), () => Deferred.succeed(begun, undefined))))
-      yield* Deferred.await(begun)
-      yield* TestClock.adjust("59 seconds")
-      assert.isUndefined(fiber.pollUnsafe())
-      yield* TestClock.adjust("62 seconds")
-      const { error } = yield* Fiber.join(fiber)
-      assert.isDefined(error)
-      assert.include(describeFailure(error).message, "nothing came for 60000 ms")
-    })))
-
-  it.live("interruption closes the connection", () =>
-    Effect.gen(function*() {
-      const fiber = yield* first({ body: sse([start()]), then: "hang" }, (fiber) => Fiber.interrupt(fiber))
-      assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(fiber)))
-    }))
-
-  it.live("so does a reader that has had enough", () =>
-    Effect.scoped(Effect.gen(function*() {
-      const server = yield* replay({ body: sse([start(), ...text(0, "a", "b")]), then: "hang" })
-      const model = yield* Effect.provide(claude, models(server.url))
-      const parts = yield* Stream.runCollect(Stream.take(model.stream(request()), 2))
-      assert.strictEqual(parts.length, 2)
-      yield* server.closed
-    })))
+transportFaults("Anthropic", asked, {
+  begun: sse([start(), { type: "content_block_start", index: 0, content_block: { type: "text", text: "Hel" } }]),
+  begins: ["response-metadata", "text-start", "text-delta"],
+  rest: sse([...text(1, "late"), ...end("end_turn")]),
+  keepAlive: sse([{ type: "ping" }]),
+  ending: "before its message_stop"
 })

@@ -1,25 +1,8 @@
-import { LLMock } from "@copilotkit/aimock"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Option } from "effect"
 import { describe as describeFailure, type Request } from "../../src/Model.ts"
 import { ask, request } from "../support/anthropic.ts"
-
-/** Somebody else's double of the Messages API, so that our own bytes are not the only witness. */
-const mock = (prepare: (mock: LLMock) => void) =>
-  Effect.acquireRelease(
-    Effect.promise(async () => {
-      const server = new LLMock({ port: 0 })
-      prepare(server)
-      await server.start()
-      return server
-    }),
-    (server) => Effect.promise(() => server.stop())
-  )
-
-const tools = [
-  { name: "weather", description: "Tells the weather", parameters: { type: "object", properties: { city: { type: "string" } } } },
-  { name: "clock", description: "Tells the time", parameters: { type: "object", properties: {} } }
-]
+import { mock, tools } from "../support/mock.ts"
 
 describe("Anthropic, by aimock", () => {
   it.effect("answers", () =>

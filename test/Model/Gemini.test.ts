@@ -301,7 +301,7 @@ describe("Gemini, failures", () => {
   it.effect("the key is the first of two variables that is set, and none is told by a sentence, with nothing sent", () =>
     Effect.scoped(Effect.gen(function*() {
       const server = yield* replay({ body: sse([last("STOP", [{ text: "ok" }])]) })
-      for (const [keys, sent] of [[{ GOOGLE_API_KEY: "other" }, "test-key"], [{ GEMINI_API_KEY: " ", GOOGLE_API_KEY: "other" }, "other"]] as const) {
+      for (const [keys, sent] of [[{ GOOGLE_API_KEY: "other" }, "sk-test"], [{ GEMINI_API_KEY: " ", GOOGLE_API_KEY: "other" }, "other"]] as const) {
         const model = yield* Effect.provide(resolved, models(server.url, keys))
         assert.notStrictEqual(model.stream.ready, false)
         assert.isUndefined((yield* play(model.stream(request()))).error)

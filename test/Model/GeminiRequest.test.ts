@@ -11,7 +11,7 @@ describe("Gemini, requests", () => {
     Effect.gen(function*() {
       const { body, headers, path } = yield* sentFor(request())
       assert.strictEqual(path, "/models/gemini-3.8-flash:streamGenerateContent?alt=sse")
-      assert.strictEqual(headers["x-goog-api-key"], "test-key")
+      assert.strictEqual(headers["x-goog-api-key"], "sk-test")
       assert.isUndefined(headers.authorization)
       assert.deepStrictEqual(body, {
         contents: [{ role: "user", parts: [{ text: "Hello" }] }],

@@ -74,17 +74,20 @@ export const streamed = (message: {
 
 export const headers = { "request-id": "req_1" }
 
-export const { answerOf, ask, atEveryByte, atEveryByteOnce, failureOf, models, request, resolved: claude, sentFor } = asking({
+export const asked = asking({
   provider: "anthropic",
   model: "claude-haiku-4-5-20251001",
-  variables: (url) => ({ ANTHROPIC_API_KEY: "sk-test", ANTHROPIC_BASE_URL: url }),
+  key: "ANTHROPIC_API_KEY",
+  baseUrl: "ANTHROPIC_BASE_URL",
   headers,
   body: sse([start(), ...text(0, "ok"), ...end("end_turn")])
 })
 
+export const { ask, atEveryByte, atEveryByteOnce, failureOf, models, request, sentFor } = asked
+
 /** What comes of an answer of these events, or of another body with the script. */
-export const answerTo = (events: ReadonlyArray<Event>, asked?: Request, script: Partial<Script> = {}) =>
-  answerOf({ body: sse(events), ...script }, asked)
+export const answerTo = (events: ReadonlyArray<Event>, request?: Request, script: Partial<Script> = {}) =>
+  asked.answerOf({ body: sse(events), ...script }, request)
 
 /** The body of an error. */
 export const errorBody = (type: string, message: string, details?: object) =>

@@ -36,7 +36,8 @@ export interface Options {
 
 /** Nothing of the machine's own environment, or of a developer's `.env`, is to be seen in a test. */
 const nothing = {
-  ANTHROPIC_API_KEY: "", ANTHROPIC_BASE_URL: "", GEMINI_API_KEY: "", GOOGLE_API_KEY: "", DATABASE_URL: "", SUPABASE_DB_URL: "", CONDUCTOR_MODEL: "", CONDUCTOR_CATALOG: "", CONDUCTOR_DATA_DIR: "/nonexistent/conductor", CONDUCTOR_DATABASE_FSYNC: "false"
+  ANTHROPIC_API_KEY: "", ANTHROPIC_BASE_URL: "", OPENROUTER_API_KEY: "", OPENROUTER_BASE_URL: "", GEMINI_API_KEY: "", GOOGLE_API_KEY: "", GEMINI_BASE_URL: "",
+  DATABASE_URL: "", SUPABASE_DB_URL: "", CONDUCTOR_MODEL: "", CONDUCTOR_CATALOG: "", CONDUCTOR_DATA_DIR: "/nonexistent/conductor", CONDUCTOR_DATABASE_FSYNC: "false"
 }
 
 /** Runs a command in this process; 130 where it was interrupted. */

@@ -24,13 +24,16 @@ export const last = (finishReason: string, parts: ReadonlyArray<object> = [], mo
 
 export const call = (name: string, args: object, more: Chunk = {}) => ({ functionCall: { name, args }, ...more })
 
-export const { answerOf, ask, atEveryByte, atEveryByteOnce, failureOf, models, playAll, request, resolved, sentFor } = asking({
+export const asked = asking({
   provider: "google",
   model: "gemini-3.8-flash",
-  variables: (url) => ({ GEMINI_API_KEY: "test-key", GEMINI_BASE_URL: url }),
+  key: "GEMINI_API_KEY",
+  baseUrl: "GEMINI_BASE_URL",
   headers: {},
   body: sse([last("STOP", [{ text: "ok" }])])
 })
+
+export const { answerOf, ask, atEveryByte, atEveryByteOnce, failureOf, models, playAll, request, resolved, sentFor } = asked
 
 /** What comes of an answer of these chunks, or of another body with the script. */
 export const answerTo = (chunks: ReadonlyArray<Chunk>, asked?: Request, script: Partial<Script> = {}) =>

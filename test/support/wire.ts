@@ -33,16 +33,19 @@ export interface Asked {
   /** The provider's name, and the model that is asked where a request names none. */
   readonly provider: string
   readonly model: string
-  /** The variables that give it a key and lead it to an address. */
-  readonly variables: (url: string) => Readonly<Record<string, string>>
+  /** The variables of its key and its address. */
+  readonly key: string
+  readonly baseUrl: string
   /** The headers of answers. */
   readonly headers: Readonly<Record<string, string>>
   /** A body of an answer that says next to nothing. */
   readonly body: string
 }
 
+export type Asking = ReturnType<typeof asking>
+
 /** Ways to ask one provider over loopback. */
-export const asking = ({ body, headers, model, provider, variables }: Asked) => {
+export const asking = ({ baseUrl, body, headers, key, model, provider }: Asked) => {
   const request = (more: Partial<Request> = {}): Request => ({
     model,
     system: "",
@@ -57,7 +60,7 @@ export const asking = ({ body, headers, model, provider, variables }: Asked) => 
     // Fresh, because a layer built around this one is shared by reference and would bring its own address.
     Layer.fresh(Models.layer).pipe(
       Layer.provideMerge(Catalog.layerShipped),
-      Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ ...variables(url), ...more })))
+      Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown({ [key]: "sk-test", [baseUrl]: url, ...more })))
     )
 
   const resolve = (id: string) => Effect.flatMap(Models, (models) => models.resolve(ModelRef.make(`${provider}:${id}`)))
@@ -122,7 +125,7 @@ export const asking = ({ body, headers, model, provider, variables }: Asked) => 
     ], check)
   }
 
-  return { answerOf, ask, atEveryByte, atEveryByteOnce, failureOf, models, playAll, request, resolved, sentFor }
+  return { answerOf, ask, names: { baseUrl, key }, headers, atEveryByte, atEveryByteOnce, failureOf, models, playAll, request, resolved, sentFor }
 }
 
 const Stored = Schema.fromJsonString(Schema.Array(Transcript.AssistantPart))

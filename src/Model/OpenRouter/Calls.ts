@@ -1,4 +1,4 @@
-import { isRecord, isText, parseObject } from "../Json.ts"
+import { isJson, isRecord, isText, parseObject } from "../Json.ts"
 import type { Part } from "../Wire.ts"
 
 interface Call {
@@ -34,7 +34,7 @@ const read = (value: unknown): Delta => {
   }
 }
 
-const isWhole = (call: Call): boolean => call.closes && parseObject(call.json) !== undefined
+const isWhole = (call: Call): boolean => call.closes && isJson(call.json)
 
 /** Whether a delta cannot belong to a call: it names another, or brings arguments to one that has all of its own. */
 const isAnother = (delta: Delta, call: Call): boolean =>
