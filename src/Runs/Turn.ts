@@ -7,7 +7,7 @@ import type * as AiError from "effect/ai/AiError"
 import type * as Response from "effect/ai/Response"
 import * as Model from "../Model.ts"
 import * as Money from "../Money.ts"
-import { AttemptId, type AttemptError, type RunEvent, type RunState } from "../Run.ts"
+import { AttemptId, type AttemptError, type RunEvent, type RunState, type Transcript } from "../Run.ts"
 import type { AppendError } from "../RunLog.ts"
 import { type Attempt, billFor, boundOf, chargeOf, lostBill, reserveOf } from "./Bill.ts"
 import type { Journal } from "./Journal.ts"
@@ -87,7 +87,7 @@ export const attemptAt = Effect.fnUntraced(function*(
     bytes: 0,
     inputBound: input
   }
-  const collector = Model.Answer.collect(takenIn(before))
+  const collector = Model.Answer.collect(takenIn(request.messages))
   const failed = (on: Journal, { requestId, ...error }: AttemptError & { readonly requestId: string | null }) =>
     Effect.as(Effect.suspend(() => {
       journal.broken = undefined
@@ -209,5 +209,6 @@ const failureOf = (cause: Cause.Cause<AiError.AiError>): Model.Failure =>
     })
   })
 
-const takenIn = (state: RunState) => (id: string): boolean =>
-  state.messages.some((message) => message.role === "tool" && message.results.some((result) => result.id === id))
+/** Ids of calls are given once in a conversation, those of the session's earlier runs included. */
+const takenIn = (messages: ReadonlyArray<Transcript.Message>) => (id: string): boolean =>
+  messages.some((message) => message.role === "tool" && message.results.some((result) => result.id === id))
