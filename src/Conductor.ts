@@ -19,7 +19,7 @@ import { type Commands, type Decision, makeCommands, type Resolution, type SendO
 import { makeStart, type RunOptions, type StartOptions } from "./Conductor/Start.ts"
 import { type Agents, gates, projections, registry } from "./Conductor/Wiring.ts"
 import {
-  answerOf, Cancelled, type Logged, type RunError, RunId, type RunNotFound, type RunState, type SessionId, type StorageFailed, type Usage,
+  answerOf, cacheHitRate, Cancelled, type Logged, type RunError, RunId, type RunNotFound, type RunState, type SessionId, type StorageFailed, type Usage,
   waitingOf
 } from "./Run.ts"
 import * as RunLog from "./RunLog.ts"
@@ -39,6 +39,8 @@ export interface RunResult<Out> {
   readonly text: string
   readonly turns: number
   readonly usage: Usage
+  /** Which part of the input tokens the providers' caches had, from 0 to 1. */
+  readonly cacheHitRate: number
   /** Dollars for all attempts of the run. */
   readonly cost: Money.Money
   /** False where an attempt had no known price, so that the true cost is more than `cost`. */
@@ -132,6 +134,7 @@ export class Conductor extends Context.Service<Conductor, {
         text: answerOf(state),
         turns: state.turns,
         usage: state.usage,
+        cacheHitRate: cacheHitRate(state.usage),
         cost: state.cost,
         priced: state.priced
       }

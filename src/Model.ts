@@ -2,6 +2,7 @@
 export * as Answer from "./Model/Answer.ts"
 export { Catalog, CatalogInvalid, Entry, Prices, Tier } from "./Model/Catalog.ts"
 export { type Chain, chainOf, type Choice, choiceOf, type Fallback, fallback, namedFirst } from "./Model/Choice.ts"
+export { CountInput, inputTokens } from "./Model/Count.ts"
 export { describe, type Failure } from "./Model/Failure.ts"
 export { isForbidden } from "./Model/Forbidden.ts"
 export { IdleTimeout } from "./Model/Idle.ts"

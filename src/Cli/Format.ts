@@ -1,6 +1,6 @@
 import * as DateTime from "effect/DateTime"
 import * as Money from "../Money.ts"
-import type { Usage } from "../Run.ts"
+import { cacheHitRate, promptTokens, type Usage } from "../Run.ts"
 
 /** One line of at most that many characters: white space is joined, and what is cut off becomes `…`. */
 export const shorten = (text: string, length: number): string => {
@@ -38,10 +38,12 @@ export const amounts = (costs: ReadonlyArray<Money.Money>): ReadonlyArray<string
   return texts.map(([whole = "", fraction = ""]) => `$${whole}.${fraction.padEnd(decimals, "0")}`)
 }
 
-/** The tokens of a run, for people: `1,200 tokens (1,000 in, 200 out)`. */
+/** The tokens of a run, for people: `1,200 tokens (1,000 in, 80% cached, 200 out)`. */
 export const tokens = (usage: Usage): string => {
-  const input = usage.uncached + usage.cacheRead + usage.cacheWrite + usage.cacheWriteHour
-  return `${count(input + usage.output)} tokens (${count(input)} in, ${count(usage.output)} out)`
+  const input = promptTokens(usage)
+  const percent = Math.floor(cacheHitRate(usage) * 100)
+  const cached = usage.cacheRead === 0 ? "" : `, ${percent === 0 ? "<1" : percent}% cached`
+  return `${count(input + usage.output)} tokens (${count(input)} in${cached}, ${count(usage.output)} out)`
 }
 
 /** A time for people, in UTC: `2026-11-22 22:10:05`. */

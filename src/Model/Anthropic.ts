@@ -11,10 +11,11 @@ import type * as AiError from "effect/ai/AiError"
 import type * as Response from "effect/ai/Response"
 import { ModelRef } from "../Run.ts"
 import { classify, failures } from "./Anthropic/Failure.ts"
-import { body } from "./Anthropic/Request.ts"
+import { body, countBody } from "./Anthropic/Request.ts"
 import { Decoder } from "./Anthropic/Response.ts"
 import { Catalog } from "./Catalog.ts"
 import * as Idle from "./Idle.ts"
+import { isCount } from "./Json.ts"
 import type { Provider, Request } from "./Provider.ts"
 import * as Wire from "./Wire.ts"
 
@@ -92,6 +93,18 @@ const exchange = Effect.fnUntraced(function*(client: Client, catalog: Catalog["S
   return Stream.fromPull(Effect.succeed(pull))
 })
 
+/** The tokens of a request, which asks nothing of the model and costs nothing. */
+const count = Effect.fnUntraced(function*(client: Client, catalog: Catalog["Service"], request: Request) {
+  const url = `${client.baseURL}/v1/messages/count_tokens`
+  const watch = yield* Idle.watch
+  const sent = countBody(request, catalog.find(ModelRef.make(`anthropic:${request.model}`)))
+  const { input_tokens } = yield* Effect.tryPromise({
+    try: () => watch.waitFor(() => client.messages.countTokens(sent, { signal: watch.signal, middleware: [observe(watch)] })),
+    catch: (error) => watch.expired() ? failures.silent(url, watch.timeoutMs) : classify(error, url)
+  })
+  return isCount(input_tokens) ? input_tokens : yield* failures.malformed("the count of tokens is no count")
+}, Effect.scoped)
+
 // layer
 
 /**
@@ -104,5 +117,8 @@ export const provider = Effect.gen(function*(): Effect.fn.Return<Provider, Confi
   if (Result.isFailure(access)) return Wire.unavailable(access.failure)
   let client: Promise<Client> | undefined
   const connected = Effect.promise(() => client ??= connect(access.success))
-  return (request) => Stream.unwrap(Effect.flatMap(connected, (client) => exchange(client, catalog, request)))
+  return Object.assign(
+    (request: Request) => Stream.unwrap(Effect.flatMap(connected, (client) => exchange(client, catalog, request))),
+    { count: (request: Request) => Effect.flatMap(connected, (client) => count(client, catalog, request)) }
+  )
 })

@@ -2,9 +2,9 @@ import type { Transcript } from "../Run.ts"
 
 /** What is known of one kind of opaque data: where it sits, and what becomes of it when the conversation before it changes. */
 export interface Rule {
-  /** The name under which a part carries it, and its key there. */
+  /** The name under which a part carries it, and its key there; without a key it is the text of the reasoning itself. */
   readonly provider: string
-  readonly key: string
+  readonly key: string | null
   /** The models that it holds for, by how their ids begin; the first rule that fits holds. */
   readonly models: string
   readonly on: ReadonlyArray<Transcript.AssistantPart["type"]>
@@ -62,11 +62,11 @@ export const rules: ReadonlyArray<Rule> = [
     because: "Kimi, DeepSeek and Gemini want it back with their tool calls, whatever came before them"
   },
   {
-    provider: "openrouter", key: "reasoning_content", models: "", on: ["reasoning"],
-    unlessReturned: "answers 400 in thinking mode: DeepSeek wants the reasoning of every answer that called tools",
-    elsewhere: "takes it for its own reasoning",
+    provider: "openrouter", key: null, models: "", on: ["reasoning"],
+    unlessReturned: "answers 400 in thinking mode: DeepSeek wants the reasoning_content of every answer that called tools",
+    elsewhere: "would take it for its own reasoning, or for an answer",
     compacted: "keep",
-    because: "It is plain text, checked for being there and not for what came before"
+    because: "It is looked for, and not compared with what came before"
   }
 ]
 

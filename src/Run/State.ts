@@ -110,6 +110,12 @@ export const noUsage: Usage = { uncached: 0, cacheRead: 0, cacheWrite: 0, cacheW
 export const promptTokens = (usage: Usage): number =>
   usage.uncached + usage.cacheRead + usage.cacheWrite + usage.cacheWriteHour
 
+/** Which part of the input tokens the provider's cache had, from 0 to 1; 0 where there was no input. */
+export const cacheHitRate = (usage: Usage): number => {
+  const prompt = promptTokens(usage)
+  return prompt === 0 ? 0 : usage.cacheRead / prompt
+}
+
 /** The text that a run answered with, so far. */
 export const answerOf = (state: RunState): string => {
   for (let index = state.messages.length - 1; index >= 0; index--) {

@@ -7,7 +7,7 @@ import type * as AiError from "effect/ai/AiError"
 import type * as Response from "effect/ai/Response"
 import * as Model from "../Model.ts"
 import * as Money from "../Money.ts"
-import { AttemptId, type AttemptError, type RunEvent, type RunState } from "../Run.ts"
+import { AttemptId, type AttemptError, type RunEvent, type RunState, type Transcript } from "../Run.ts"
 import type { AppendError } from "../RunLog.ts"
 import { type Attempt, billFor, boundOf, chargeOf, lostBill, reserveOf } from "./Bill.ts"
 import type { Journal } from "./Journal.ts"
@@ -26,11 +26,9 @@ const requestOf = (journal: Journal, state: RunState, resolved: Model.Resolved):
   return output === undefined ? request : { ...request, output: { name: output.name, schema: output.schema } }
 }
 
-/** Input tokens at most: what this model's last bill tells of the beginning, and a bound for what has come since. */
-const inputOf = (journal: Journal, state: RunState, { ref }: Model.Resolved, request: Model.Request): number =>
-  state.measured === null || state.model !== ref
-    ? Model.inputBound(request)
-    : Model.inputBound(request, { ...state.measured, messages: state.measured.messages + journal.history.length })
+/** What this model's last bill tells of the beginning of a request. */
+const measuredIn = (journal: Journal, { measured, model }: RunState, { ref }: Model.Resolved): Model.Measured | undefined =>
+  measured === null || model !== ref ? undefined : { ...measured, messages: measured.messages + journal.history.length }
 
 const bytesOf = (part: Response.StreamPartEncoded): number =>
   part.type === "text-delta" || part.type === "reasoning-delta" || part.type === "tool-params-delta"
@@ -73,7 +71,7 @@ export const attemptAt = Effect.fnUntraced(function*(
   const before = journal.state()
   const { firstTokenMs, idleMs, turnMs } = before.limits
   const request = requestOf(journal, before, resolved)
-  const input = inputOf(journal, before, resolved, request)
+  const input = yield* Model.inputTokens(resolved, request, measuredIn(journal, before, resolved))
   // The place of its first event names an attempt for good.
   const attemptId = AttemptId.make(`${journal.run}.${before.seq + 1}`)
   const turn = before.turns + 1
@@ -87,7 +85,7 @@ export const attemptAt = Effect.fnUntraced(function*(
     bytes: 0,
     inputBound: input
   }
-  const collector = Model.Answer.collect(takenIn(before))
+  const collector = Model.Answer.collect(takenIn(request.messages))
   const failed = (on: Journal, { requestId, ...error }: AttemptError & { readonly requestId: string | null }) =>
     Effect.as(Effect.suspend(() => {
       journal.broken = undefined
@@ -209,5 +207,6 @@ const failureOf = (cause: Cause.Cause<AiError.AiError>): Model.Failure =>
     })
   })
 
-const takenIn = (state: RunState) => (id: string): boolean =>
-  state.messages.some((message) => message.role === "tool" && message.results.some((result) => result.id === id))
+/** Ids of calls are given once in a conversation, those of the session's earlier runs included. */
+const takenIn = (messages: ReadonlyArray<Transcript.Message>) => (id: string): boolean =>
+  messages.some((message) => message.role === "tool" && message.results.some((result) => result.id === id))

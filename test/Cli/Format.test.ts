@@ -18,10 +18,10 @@ describe("Format", () => {
     assert.strictEqual(cost(usd("0.5"), true), "$0.5000")
     assert.strictEqual(cost(zero, false), "no known price")
     assert.strictEqual(cost(usd("0.5"), false), "$0.5000 and what has no known price")
-    assert.strictEqual(
-      tokens({ uncached: 1_000, cacheRead: 20, cacheWrite: 3, cacheWriteHour: 1, output: 200, reasoning: 50 }),
-      "1,224 tokens (1,024 in, 200 out)"
-    )
+    const used = { uncached: 1_000, cacheRead: 0, cacheWrite: 3, cacheWriteHour: 1, output: 200, reasoning: 50 }
+    assert.strictEqual(tokens(used), "1,204 tokens (1,004 in, 200 out)")
+    assert.strictEqual(tokens({ ...used, cacheRead: 9_000 }), "10,204 tokens (10,004 in, 89% cached, 200 out)")
+    assert.strictEqual(tokens({ ...used, cacheRead: 1 }), "1,205 tokens (1,005 in, <1% cached, 200 out)")
   })
 
   it("shows parameters by name, and other text as it is", () => {

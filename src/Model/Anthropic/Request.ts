@@ -1,5 +1,5 @@
 import type {
-  ContentBlockParam, MessageCreateParamsStreaming, MessageParam, TextBlockParam, Tool
+  ContentBlockParam, MessageCountTokensParams, MessageCreateParamsStreaming, MessageParam, TextBlockParam, Tool
 } from "@anthropic-ai/sdk/resources/messages"
 import * as Option from "effect/Option"
 import type { Transcript } from "../../Run.ts"
@@ -123,4 +123,10 @@ export const body = (request: Request, entry: Option.Option<Entry>): MessageCrea
     messages: messages(request),
     stream: true
   }
+}
+
+/** The same request for the endpoint that counts its tokens. */
+export const countBody = (request: Request, entry: Option.Option<Entry>): MessageCountTokensParams => {
+  const { max_tokens: _, stream: __, ...counted } = body(request, entry)
+  return counted
 }

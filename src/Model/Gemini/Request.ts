@@ -90,7 +90,7 @@ const contents = (request: Request): ReadonlyArray<Content> => {
         const parts = calls.flatMap(answered)
         const first = parts.findIndex((part) => part.functionCall !== undefined)
         const call = parts[first]
-        if (isStrict && call !== undefined) parts[first] = { thoughtSignature: unsigned, ...call }
+        if (isStrict && call !== undefined && call.thoughtSignature === undefined) parts[first] = { ...call, thoughtSignature: unsigned }
         add("model", parts)
         break
       }
