@@ -8,11 +8,13 @@ import * as Stream from "effect/Stream"
 import * as AiError from "effect/ai/AiError"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import { type ForbiddenModel, isRetryable, mayAnotherDoBetter, pauseAfter, type UnknownModel } from "../Run.ts"
+import { Catalog } from "./Catalog.ts"
 import { chainOf, type Choice, choiceOf } from "./Choice.ts"
 import { describe } from "./Failure.ts"
 import { toLanguageModel } from "./LanguageModel.ts"
 import { Models } from "./Models.ts"
 import type { Provider, Resolved } from "./Provider.ts"
+import type { NoModelFits } from "./Select.ts"
 
 /** How a plan asks its models. */
 export interface PlanOptions {
@@ -65,11 +67,12 @@ const stepModel = Effect.fnUntraced(function*(resolved: Resolved, step: number, 
 export const plan = Effect.fn("Model.plan")(function*(
   choice: string | Choice,
   options: PlanOptions = {}
-): Effect.fn.Return<Plan, ForbiddenModel | UnknownModel, Models> {
-  const { resolve } = yield* Models
+): Effect.fn.Return<Plan, ForbiddenModel | UnknownModel | NoModelFits, Models | Catalog> {
+  const { providers, resolve } = yield* Models
+  const { entries } = yield* Catalog
   const origins = new WeakMap<object, Origin>()
   const attempts = Math.max(1, options.attempts ?? 3)
-  const refs = yield* Effect.fromResult(chainOf(choiceOf(choice)))
+  const refs = yield* Effect.fromResult(chainOf(choiceOf(choice), entries, providers))
   const stepOf = Effect.fnUntraced(function*(ref: (typeof refs)[number], step: number) {
     const model = yield* stepModel(yield* resolve(ref), step, origins, options)
     const originOf = (error: unknown) => typeof error === "object" && error !== null ? origins.get(error) : undefined
@@ -105,7 +108,7 @@ export const plan = Effect.fn("Model.plan")(function*(
 export const languageModel = (
   choice: string | Choice,
   options?: PlanOptions
-): Layer.Layer<LanguageModel.LanguageModel, ForbiddenModel | UnknownModel, Models> =>
+): Layer.Layer<LanguageModel.LanguageModel, ForbiddenModel | UnknownModel | NoModelFits, Models | Catalog> =>
   Layer.effect(LanguageModel.LanguageModel, Effect.map(plan(choice, options), (plan) => {
     const planned = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.withExecutionPlan(effect, plan)
     const methods = {

@@ -21,7 +21,7 @@ const providers = (scripts: Readonly<Record<string, ReadonlyArray<Scripted.Turn>
     })
     return [name, provider] as const
   }))
-  return { asked, layer: Layer.provide(Models.layerOf(all), Catalog.layerOf([])) }
+  return { asked, layer: Layer.provideMerge(Models.layerOf(all), Catalog.layerOf([])) }
 }
 
 const chain = fallback("one:m", "two:m", "three:m")
@@ -64,7 +64,7 @@ describe("a plan of models", () => {
 
   it.effect("streams, and does not say anything twice", () =>
     Effect.gen(function*() {
-      const heard = (layer: Layer.Layer<Models>) =>
+      const heard = (layer: Layer.Layer<Models | Catalog>) =>
         LanguageModel.streamText({ prompt: "Hello" }).pipe(
           Stream.filter((part) => part.type === "text-delta"),
           Stream.map((part) => part.delta),
