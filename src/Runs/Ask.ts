@@ -56,6 +56,10 @@ const withinTurn = <E, R>(
   return Effect.raceFirst(lead(begin), overdue)
 }
 
+/** Leaves a place that became free because everything is being stopped, one after the other. */
+const unlessHalting = <A, E>(journal: Journal, attempt: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.andThen(Effect.yieldNow, Effect.suspend(() => journal.isHalting() ? Effect.never : attempt))
+
 /** Asks one model, as soon as it may be asked. */
 const ask = (journal: Journal, { attempt }: Due, model: ModelRef, end: number, hasOther: boolean) =>
   Effect.flatMap(Model.Router, (router) =>
@@ -66,7 +70,10 @@ const ask = (journal: Journal, { attempt }: Due, model: ModelRef, end: number, h
         journal,
         model,
         end,
-        (waitedMs) => attemptAt(journal, resolved, attempt, waitedMs),
+        (waitedMs) => {
+          const asked = attemptAt(journal, resolved, attempt, waitedMs)
+          return waitedMs === 0 ? asked : unlessHalting(journal, asked)
+        },
         (attempt) => router.lead(wanted, attempt)
       )
     }))

@@ -1,7 +1,7 @@
 import * as Option from "effect/Option"
 import * as Model from "../Model.ts"
 import * as Money from "../Money.ts"
-import { type Bill, type CostSource, noUsage, type RunState } from "../Run.ts"
+import { type Bill, type CostSource, noUsage, promptTokens, type RunState } from "../Run.ts"
 import type { Reserve } from "../RunLog.ts"
 
 /** What is known of an attempt while it is under way. */
@@ -55,6 +55,13 @@ export const chargeOf = (resolved: Model.Resolved, answer: Model.Answer.Answer):
   ...(answer.nativeFinish === null ? {} : { nativeFinish: answer.nativeFinish }),
   ...(answer.servedModel === null || answer.servedModel === resolved.id ? {} : { servedModel: answer.servedModel })
 })
+
+/**
+ * What an answer is billed that ended before its provider counted it, as a stream that is cut at its very end does: what it
+ * can have cost. Nothing where it was counted.
+ */
+export const uncounted = (state: RunState, attempt: Attempt, { reportedCost, usage }: Model.Answer.Answer): Partial<Charge> =>
+  promptTokens(usage) > 0 || usage.output > 0 || Option.isSome(reportedCost) ? {} : boundOf(state, attempt, "NetworkError")
 
 /** What a finished answer cost: what the provider reported, else the list price, else unknown. */
 const costOf = (resolved: Model.Resolved, answer: Model.Answer.Answer): { readonly cost: Money.Money; readonly source: CostSource } => {

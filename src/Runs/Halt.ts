@@ -17,6 +17,7 @@ export const makeHalts = () => {
       Deferred.doneUnsafe(signal, Effect.void)
     },
     isAsked: (reason: Halt) => asked.has(reason),
+    isHalting: () => asked.size > 0,
     /** The weightiest reason, as soon as there is one. An interruption is over once it is heard. */
     halted: Effect.suspend(() => Deferred.await(signal)).pipe(Effect.map((): Halt => {
       const reason = reasons.find((one) => asked.has(one)) ?? "interrupted"

@@ -60,6 +60,8 @@ export interface Journal {
   readonly halt: (reason: Halt) => void
   /** True once a command to cancel was delivered. */
   readonly isCancelled: () => boolean
+  /** True where what is under way is about to be stopped. */
+  readonly isHalting: () => boolean
   /** The model that was asked last, once it was looked up. */
   resolved: Resolved | undefined
   /** Ends the attempt under way, after its request was interrupted, with what it can have cost. */
@@ -180,7 +182,7 @@ export const makeJournal = Effect.fnUntraced(function*(options: {
 
   const mail: Array<Waiting> = []
   const seen = new Set<InboxId>()
-  const { halt, halted, isAsked } = makeHalts()
+  const { halt, halted, isAsked, isHalting } = makeHalts()
   const running: Journal["running"] = new Map()
 
   /** The journal as one that may write until it is sealed. */
@@ -229,6 +231,7 @@ export const makeJournal = Effect.fnUntraced(function*(options: {
       halted,
       halt,
       isCancelled: () => isAsked("cancelled"),
+      isHalting,
       idle: idle.await,
       resolved: undefined,
       broken: undefined,

@@ -9,7 +9,7 @@ import * as Model from "../Model.ts"
 import * as Money from "../Money.ts"
 import { AttemptId, type AttemptError, type RunEvent, type RunState, type Transcript } from "../Run.ts"
 import type { AppendError } from "../RunLog.ts"
-import { type Attempt, billFor, boundOf, chargeOf, lostBill, reserveOf } from "./Bill.ts"
+import { type Attempt, billFor, boundOf, chargeOf, lostBill, reserveOf, uncounted } from "./Bill.ts"
 import type { Journal } from "./Journal.ts"
 
 const requestOf = (journal: Journal, state: RunState, resolved: Model.Resolved): Model.Request => {
@@ -163,7 +163,10 @@ export const attemptAt = Effect.fnUntraced(function*(
               parts: answer.parts,
               finish: answer.finish,
               note: answer.note,
-              bill: billFor(journal.state(), attempt, clock.currentTimeMillisUnsafe(), chargeOf(resolved, answer))
+              bill: billFor(journal.state(), attempt, clock.currentTimeMillisUnsafe(), {
+                ...chargeOf(resolved, answer),
+                ...uncounted(journal.state(), attempt, answer)
+              })
             }]), undefined)
         }),
       onFailure: (cause) => {

@@ -9,6 +9,8 @@ import { Run } from "../../src/index.ts"
 import { freshDirectory, freshPostgres } from "./databases.ts"
 
 /** What the scripted model costs in tests: 1 USD per million tokens of input, 2 of output. */
+const prices = { input: usd("1"), output: usd("2"), cacheRead: usd("0.1"), cacheWrite: usd("1.25"), cacheWriteHour: usd("2") }
+
 const entry = {
   context: 100_000,
   maxOutput: 10_000,
@@ -26,9 +28,15 @@ const entry = {
 export const scripted = (provider: Model.Provider) =>
   Model.Models.layerOf({ scripted: provider }).pipe(
     Layer.provideMerge(Model.Catalog.layerOf([
-      { ref: Run.ModelRef.make("scripted:test"), prices: { input: usd("1"), output: usd("2"), cacheRead: usd("0.1"), cacheWrite: usd("1.25"), cacheWriteHour: usd("2") }, ...entry },
+      { ref: Run.ModelRef.make("scripted:test"), prices, ...entry },
       { ref: Run.ModelRef.make("scripted:unpriced"), ...entry }
     ]))
+  )
+
+/** Models of several providers, each called `<provider>:m`, at the prices of `scripted:test`. */
+export const scriptedBy = (providers: Model.Providers) =>
+  Model.Models.layerOf(providers).pipe(
+    Layer.provideMerge(Model.Catalog.layerOf(Object.keys(providers).map((name) => ({ ref: Run.ModelRef.make(`${name}:m`), prices, ...entry }))))
   )
 
 /** The three runtimes of a contract suite. */
