@@ -5,7 +5,7 @@ import * as Layer from "effect/Layer"
 import { type Entry, entryOf } from "./AuditLog/Entry.ts"
 import { type Filter, matches, type Where } from "./AuditLog/Filter.ts"
 import { table } from "./AuditLog/Memory.ts"
-import { type Action, adminRow, type Lookup, noteOf, rowOf, rowsOf } from "./AuditLog/Row.ts"
+import { type Action, adminRow, type Lookup, noteOf, rowOf, rowsOf, warningsOf } from "./AuditLog/Row.ts"
 import { makeSql } from "./AuditLog/Sql.ts"
 import { type Anchor, type Report, type Source, verify } from "./AuditLog/Verify.ts"
 import type { OrgId, StorageFailed } from "./Run.ts"
@@ -30,7 +30,9 @@ export const projectionOf = (lookup: Lookup): Projection => {
       const trail = table(tables)
       for (const step of steps) {
         const note = noteOf(step)
-        if (note !== undefined) trail.keep(note.started.org, () => row(note, 0))
+        if (note === undefined) continue
+        if (note.warnings.length > 0) trail.write(warningsOf(note, 0))
+        trail.keep(note.started.org, () => row(note, 0))
       }
     }
   }

@@ -177,7 +177,8 @@ export class Conductor extends Context.Service<Conductor, {
   static readonly layerTables = <const A extends Agents, E = Model.CatalogInvalid | Config.ConfigError>(options: Options<A, E>) =>
     runtime(options.agents).pipe(
       Layer.provideMerge(Ledger.layerMemory),
-      Layer.provideMerge(Layer.mergeAll(Inbox.Inbox.layerMemory, Approval.Approval.layerMemory, Budget.Budget.layerMemory, AuditLog.AuditLog.layerMemory)),
+      Layer.provideMerge(Layer.mergeAll(Inbox.Inbox.layerMemory, Approval.Approval.layerMemory, Budget.Budget.layerMemory)),
+      Layer.provideMerge(AuditLog.AuditLog.layerMemory),
       Layer.provideMerge(RunLog.RunLog.layerTables(gates, projections(options.agents))),
       Layer.provideMerge(options.models ?? (models as Layer.Layer<Model.Models | Model.Catalog, E>)), // `E` is its default where `models` is absent
       Layer.provideMerge(SecureRandom.layerWebCrypto)
@@ -292,7 +293,8 @@ const runtime = <const A extends Agents>(agents: A) =>
 
 const durable = <const A extends Agents, E, E2>(options: Options<A, E>, database: Database.DatabaseLayer<E2>) =>
   runtime(options.agents).pipe(
-    Layer.provideMerge(Layer.mergeAll(Inbox.Inbox.layer, Approval.Approval.layer, Budget.Budget.layer, AuditLog.AuditLog.layer, Ledger.layer)),
+    Layer.provideMerge(Layer.mergeAll(Inbox.Inbox.layer, Approval.Approval.layer, Budget.Budget.layer, Ledger.layer)),
+    Layer.provideMerge(AuditLog.AuditLog.layer),
     Layer.provideMerge(RunLog.RunLog.layerSql(gates, projections(options.agents))),
     Layer.provideMerge(options.models ?? (models as Layer.Layer<Model.Models | Model.Catalog, E>)), // `E` is its default where `models` is absent
     Layer.provideMerge(database),

@@ -31,6 +31,9 @@ export const subtract = (a: Money, b: Money): Money => of(a - b)
 /** The smaller of two amounts. */
 export const least = (a: Money, b: Money): Money => a < b ? a : b
 
+/** The larger of two amounts. */
+export const most = (a: Money, b: Money): Money => a > b ? a : b
+
 /** The amount as a plain decimal number of dollars without trailing zeros: `0.5`, `-0.000000000001`, `12`. */
 export const format = (money: Money): string => {
   const digits = (money < 0n ? -money : money).toString().padStart(scale + 1, "0")

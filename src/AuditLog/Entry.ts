@@ -13,7 +13,7 @@ export interface Entry {
   readonly at: number
   /** The event of the run that it is about: `ToolCompleted`. */
   readonly event: string
-  /** `tool_call`, `model_attempt`, `approval`, `command`, `run`, `erase`, or what was appended by hand. */
+  /** `tool_call`, `model_attempt`, `approval`, `command`, `run`, `budget_warning`, `erase`, or what was appended by hand. */
   readonly action: string
   /** The tool; where there is none the model, the agent or the command. */
   readonly tool: string

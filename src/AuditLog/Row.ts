@@ -1,5 +1,5 @@
 import * as Money from "../Money.ts"
-import type { Bill, Logged, OrgId, RunEvent, RunState, Transcript } from "../Run.ts"
+import type { Bill, BudgetWarning, Logged, OrgId, RunEvent, RunState, Transcript } from "../Run.ts"
 import type { Append, Json, Row, Step } from "../RunLog.ts"
 import { redact, redactLine, type SecretPath } from "./Redact.ts"
 
@@ -77,7 +77,11 @@ export interface Note {
   readonly part: Transcript.ToolCallPart | undefined
   /** The JSON text of the parameters that a person has put in the place of the call's. */
   readonly edited: string | null
+  /** The budgets that were nearly used up when the attempt that has ended was admitted. */
+  readonly warnings: ReadonlyArray<BudgetWarning>
 }
+
+const none: ReadonlyArray<BudgetWarning> = []
 
 const callOf = (before: RunState | undefined, event: RunEvent) => {
   const call = "call" in event ? event.call : undefined
@@ -89,7 +93,15 @@ export const noteOf = ({ after, before, logged }: Step): Note | undefined => {
   const { event } = logged
   if (event._tag === "TurnStarted" || event._tag === "ToolStarted") return undefined
   const call = callOf(before, event)
-  return { logged, started: after.started, turns: after.turns, part: call?.part, edited: call?.approval?.parameters ?? null }
+  const ended = event._tag === "TurnCompleted" || event._tag === "AttemptFailed" ? before?.attempt : undefined
+  return {
+    logged,
+    started: after.started,
+    turns: after.turns,
+    part: call?.part,
+    edited: call?.approval?.parameters ?? null,
+    warnings: ended?.warnings ?? none
+  }
 }
 
 const sensitiveOf = (lookup: Lookup, { part, started }: Note) => part === undefined ? [] : lookup(started.agent, part.name)?.sensitive
@@ -255,12 +267,8 @@ export const pack = (append: number, row: Fields): Row => ({
   e: row.execution ?? null
 })
 
-/** The row of the audit trail for an event; nothing for one that has none. */
-export const rowOf = (lookup: Lookup) => (note: Note, index: number): Row | undefined => {
-  const { logged, started } = note
-  const said = toolSaid(lookup, note, logged.event) ?? runSaid(note, logged.event)
-  if (said === undefined) return undefined
-  return pack(index, {
+const packed = ({ logged, started }: Note, said: Said, index: number): Row =>
+  pack(index, {
     ...said,
     ...(said.call_id === undefined ? {} : { call_id: id(said.call_id) }),
     principal: id(said.principal ?? started.principal),
@@ -274,7 +282,27 @@ export const rowOf = (lookup: Lookup) => (note: Note, index: number): Row | unde
     seq: logged.seq,
     source_project: started.sourceProject
   })
+
+/** The row of the audit trail for an event; nothing for one that has none. */
+export const rowOf = (lookup: Lookup) => (note: Note, index: number): Row | undefined => {
+  const said = toolSaid(lookup, note, note.logged.event) ?? runSaid(note, note.logged.event)
+  return said === undefined ? undefined : packed(note, said, index)
 }
+
+/** The rows about budgets that were nearly used up; with the end of the attempt, whose beginning is no row. */
+export const warningsOf = (note: Note, index: number): ReadonlyArray<Row> =>
+  note.warnings.map(({ limit, period, reserved, scope, spent, until }) =>
+    packed(note, {
+      action: "budget_warning",
+      tool_name: name(scope),
+      input_params: {
+        limit: Money.format(limit),
+        spent: Money.format(spent),
+        reserved: Money.format(reserved),
+        ...(period === undefined ? {} : { period }),
+        ...(until === undefined ? {} : { until })
+      }
+    }, index))
 
 /** The rows of the audit trail for one append: one for each end of a call or attempt, approval, command and change of a run. */
 export const rowsOf = (lookup: Lookup) => {
@@ -283,7 +311,9 @@ export const rowsOf = (lookup: Lookup) => {
     const rows: Array<Row> = []
     for (const step of append.steps) {
       const note = noteOf(step)
-      const row = note === undefined ? undefined : make(note, index)
+      if (note === undefined) continue
+      for (const warning of warningsOf(note, index)) rows.push(warning)
+      const row = make(note, index)
       if (row !== undefined) rows.push(row)
     }
     return rows

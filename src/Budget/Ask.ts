@@ -5,14 +5,12 @@ import type { Append, Reserve } from "../RunLog.ts"
 /** What an append wants of the budgets. */
 export interface Ask {
   readonly state: RunState
+  /** The scopes that the run's money comes from, its own last. */
+  readonly scopes: ReadonlyArray<string>
   /** The new limit of the run itself. */
   readonly limit: Money.Money | undefined
-  /** Attempts that have ended: what was set aside for them, where, and what they cost. */
-  readonly settle: ReadonlyArray<{
-    readonly scopes: ReadonlyArray<string>
-    readonly reserved: Money.Money
-    readonly cost: Money.Money
-  }>
+  /** What the attempts cost that have ended, and what was reserved for them in each of the scopes. */
+  readonly settle: { readonly cost: Money.Money; readonly back: ReadonlyArray<Money.Money> } | undefined
   readonly reserve: Reserve | undefined
 }
 
@@ -23,17 +21,32 @@ export const scopesOf = (state: Pick<RunState, "org" | "session" | "run">): Read
   `run:${state.run}`
 ]
 
+/** The scopes of each run, by what it was started with: made once, for every append asks for them. */
+const known = new WeakMap<RunState["started"], ReadonlyArray<string>>()
+
+const scopesOnce = (state: RunState): ReadonlyArray<string> => {
+  const found = known.get(state.started)
+  if (found !== undefined) return found
+  const scopes = scopesOf(state)
+  known.set(state.started, scopes)
+  return scopes
+}
+
 /** What an append wants of the budgets; nothing where it wants nothing. */
 export const askOf = ({ reserve, steps }: Append): Ask | undefined => {
+  const state = steps[0].after
   let limit: Money.Money | undefined
-  const settle: Array<Ask["settle"][number]> = []
+  let cost: Money.Money | undefined
+  let back: Array<Money.Money> = []
   for (const { before, logged: { event } } of steps) {
     if (event._tag === "RunStarted" || event._tag === "RunRetried") limit = event.limits.cost ?? limit
-    if (event._tag !== "TurnCompleted" && event._tag !== "AttemptFailed") continue
-    const attempt = before?.attempt
-    settle.push({ scopes: attempt?.scopes ?? [], reserved: attempt?.reserved ?? Money.zero, cost: event.bill.cost })
+    if (event._tag !== "TurnCompleted" && event._tag !== "AttemptFailed" && event._tag !== "ContextCompacted") continue
+    const attempt = event._tag === "ContextCompacted" ? undefined : before?.attempt
+    cost = Money.add(cost ?? Money.zero, event.bill.cost)
+    back = scopesOnce(state).map((scope, index) =>
+      Money.add(back[index] ?? Money.zero, attempt?.scopes.includes(scope) === true ? attempt.reserved : Money.zero))
   }
-  return limit === undefined && settle.length === 0 && reserve === undefined
+  return limit === undefined && cost === undefined && reserve === undefined
     ? undefined
-    : { state: steps[0].after, limit, settle, reserve }
+    : { state, scopes: scopesOnce(state), limit, settle: cost === undefined ? undefined : { cost, back }, reserve }
 }

@@ -1,47 +1,76 @@
+import * as DateTime from "effect/DateTime"
 import * as Money from "../Money.ts"
-import type { RunState } from "../Run.ts"
+import type { BudgetWarning } from "../Run.ts"
 import type { Gate, Reserve, Tables, Verdict } from "../RunLog.ts"
-import { askOf, scopesOf } from "./Ask.ts"
+import { type Account, free, isNearlyUsed, type Moment, open, type Period, reserve, roll, setLimit, settle } from "./Account.ts"
+import { askOf } from "./Ask.ts"
+import { kept } from "./ModelCalls.ts"
 
-interface Account {
-  readonly scope: string
-  limit: Money.Money
-  spent: Money.Money
-  reserved: Money.Money
-}
+/** Now, as budgets count. */
+export const momentOf = (tables: Tables["Service"], at: number): Moment => ({ at, rows: kept(tables).length })
 
-/** The budgets of a process. */
+/** The budgets of a process. Times are milliseconds since 1970. */
 export const table = (tables: Tables["Service"]) =>
   tables.get("budgets", () => {
     const organizations = new Map<string, Map<string, Account>>()
     return {
       of: (org: string): ReadonlyMap<string, Account> | undefined => organizations.get(org),
-      open: (org: string, scope: string, limit: Money.Money) => {
+      /** Sets a limit, with a period or with the one that it has. */
+      set: (org: string, scope: string, limit: Money.Money, period: Period | undefined, now: Moment) => {
         const accounts = organizations.get(org) ?? new Map<string, Account>()
         organizations.set(org, accounts)
         const account = accounts.get(scope)
-        if (account !== undefined) account.limit = limit
-        else accounts.set(scope, { scope, limit, spent: Money.zero, reserved: Money.zero })
+        if (account === undefined) accounts.set(scope, open(scope, limit, period ?? "none", now))
+        else setLimit(account, limit, period ?? account.period, now)
       },
-      list: (org: string) =>
-        [...organizations.get(org)?.values() ?? []].map((account) => ({ ...account })).toSorted((a, b) => a.scope < b.scope ? -1 : 1)
+      /** Removes a budget; one that holds reservations stays, unseen, until they are settled. True where there was one. */
+      remove: (org: string, scope: string): boolean => {
+        const account = organizations.get(org)?.get(scope)
+        if (account === undefined) return false
+        const wasThere = !account.removed
+        account.removed = true
+        if (account.reserved === 0n) organizations.get(org)?.delete(scope)
+        return wasThere
+      },
+      /** What there is, by scope, as it is at that time. */
+      list: (org: string, now: Moment): ReadonlyArray<Account> =>
+        [...organizations.get(org)?.values() ?? []].filter(({ removed }) => !removed).map((account) => {
+          const copy = { ...account }
+          roll(copy, now)
+          return copy
+        }).toSorted((a, b) => a.scope < b.scope ? -1 : 1)
     }
   })
-
-const free = (account: Account): Money.Money =>
-  Money.subtract(Money.subtract(account.limit, account.spent), account.reserved)
 
 const cost = (reserve: Reserve, output: number): Money.Money =>
   Money.add(reserve.input, Money.charge([{ units: output, perMillion: reserve.rate }]))
 
-const admit = (append: number, reserve: Reserve, accounts: ReadonlyArray<Account>): Verdict | undefined => {
-  let [tightest] = accounts
+/** What a limit is for, and until when. */
+const during = ({ period, until }: Account) =>
+  period === "none" || until === null ? {} : { period, until: DateTime.formatIso(DateTime.makeUnsafe(until)).replace(".000Z", "Z") }
+
+/** Tells of a budget that is nearly used up; nothing where that is not so, or was told before. */
+const warn = (account: Account): ReadonlyArray<BudgetWarning> => {
+  if (account.warned || !isNearlyUsed(account)) return []
+  account.warned = true
+  const { limit, reserved, scope, spent } = account
+  return [{ scope, limit, spent, reserved, ...during(account) }]
+}
+
+const admit = (append: number, wanted: Reserve, accounts: ReadonlyArray<Account>): Verdict | undefined => {
+  let tightest: Account | undefined
+  let least = Money.zero
+  for (const account of accounts) {
+    const left = free(account)
+    if (left === undefined || (tightest !== undefined && left >= least)) continue
+    tightest = account
+    least = left
+  }
   if (tightest === undefined) return undefined
-  for (const account of accounts) if (free(account) < free(tightest)) tightest = account
-  if (!reserve.priced) return { append, refuse: { _tag: "UnpricedModel" } }
-  const left = Money.subtract(free(tightest), reserve.input)
-  const granted = left < 0n ? -1 : Math.min(reserve.max, Money.affordable(left, reserve.rate))
-  if (granted < reserve.min) {
+  if (!wanted.priced) return { append, refuse: { _tag: "UnpricedModel" } }
+  const left = Money.subtract(least, wanted.input)
+  const granted = left < 0n ? -1 : Math.min(wanted.max, Money.affordable(left, wanted.rate))
+  if (granted < wanted.min) {
     return {
       append,
       refuse: {
@@ -50,32 +79,26 @@ const admit = (append: number, reserve: Reserve, accounts: ReadonlyArray<Account
         limit: Money.format(tightest.limit),
         spent: Money.format(tightest.spent),
         reserved: Money.format(tightest.reserved),
-        asked: Money.format(cost(reserve, reserve.min))
+        asked: Money.format(cost(wanted, wanted.min)),
+        ...during(tightest)
       }
     }
   }
-  const amount = cost(reserve, granted)
-  for (const account of accounts) account.reserved = Money.add(account.reserved, amount)
-  return { append, grant: { maxOutput: granted, reserved: amount, scopes: accounts.map((account) => account.scope) } }
+  const amount = cost(wanted, granted)
+  const live = accounts.filter(({ removed }) => !removed)
+  for (const account of live) reserve(account, amount)
+  const warnings = live.flatMap(warn)
+  const grant = { maxOutput: granted, reserved: amount, scopes: live.map(({ scope }) => scope) }
+  return { append, grant: warnings.length === 0 ? grant : { ...grant, warnings } }
 }
 
-/** The scopes of each run, by what it was started with: made once, for every append asks for them. */
-const known = new WeakMap<RunState["started"], ReadonlyArray<string>>()
-
-const scopesOnce = (state: RunState): ReadonlyArray<string> => {
-  const found = known.get(state.started)
-  if (found !== undefined) return found
-  const scopes = scopesOf(state)
-  known.set(state.started, scopes)
-  return scopes
-}
-
-/** The rules of `conductor_gate_budget`, on process memory. */
-export const judge: Gate["judge"] = (appends, isOut, tables) => {
+/** The rules of `conductor_gate_budgets`, on process memory. */
+export const judge: Gate["judge"] = (appends, isOut, tables, at) => {
   const budgets = table(tables)
+  const now = momentOf(tables, at)
   const asks = appends.map((append, index) => isOut(index) ? undefined : askOf(append))
   for (const ask of asks) {
-    if (ask?.limit !== undefined) budgets.open(ask.state.org, `run:${ask.state.run}`, ask.limit)
+    if (ask?.limit !== undefined) budgets.set(ask.state.org, `run:${ask.state.run}`, ask.limit, undefined, now)
   }
   const verdicts: Array<Verdict> = []
   for (let index = 0; index < asks.length; index++) {
@@ -83,16 +106,13 @@ export const judge: Gate["judge"] = (appends, isOut, tables) => {
     const all = ask === undefined ? undefined : budgets.of(ask.state.org)
     if (ask === undefined || all === undefined) continue
     const accounts: Array<Account> = []
-    for (const scope of scopesOnce(ask.state)) {
+    ask.scopes.forEach((scope, place) => {
       const account = all.get(scope)
-      if (account !== undefined) accounts.push(account)
-    }
-    for (const settled of ask.settle) {
-      for (const account of accounts) {
-        account.spent = Money.add(account.spent, settled.cost)
-        if (settled.scopes.includes(account.scope)) account.reserved = Money.subtract(account.reserved, settled.reserved)
-      }
-    }
+      if (account === undefined) return
+      roll(account, now)
+      if (ask.settle !== undefined) settle(account, ask.settle.cost, ask.settle.back[place] ?? Money.zero)
+      accounts.push(account)
+    })
     const verdict = ask.reserve === undefined ? undefined : admit(index, ask.reserve, accounts)
     if (verdict !== undefined) verdicts.push(verdict)
   }

@@ -57,7 +57,7 @@ const rowOf = ({ attempt, bill, error, finish, id, logged, parts, prices, starte
 }
 
 /** The rows in memory, made when somebody reads them. */
-const kept = (tables: Tables["Service"]) => tables.get("model_calls", (): Array<() => Row> => [])
+export const kept = (tables: Tables["Service"]) => tables.get("model_calls", (): Array<() => Row> => [])
 
 const Text = Schema.NullOr(Schema.String)
 
@@ -110,6 +110,27 @@ const callOf = (row: Row): ModelCall => {
 
 /** The rows of `model_calls` in memory, in the order in which they were written. */
 export const modelCalls = (tables: Tables["Service"]): ReadonlyArray<ModelCall> => kept(tables).map((row) => callOf(row()))
+
+/**
+ * Adds a row with how much more an attempt cost and used than the ledger says, on the word of its provider. `at` is in milliseconds since
+ * 1970.
+ */
+export const addCorrection = (
+  tables: Tables["Service"],
+  of: ModelCall,
+  more: { readonly id: string; readonly cost: Money.Money; readonly usage: Required<Usage>; readonly requestId: string | undefined; readonly at: number }
+): void => {
+  const { usage } = more
+  const { r } = decode(kept(tables).map((row) => row()).find(({ r }) => Array.isArray(r) && r[0] === of.id))
+  kept(tables).push(() => ({
+    append: 0,
+    r: [
+      more.id, ...r.slice(1, 9), usage.uncached, usage.cacheRead, usage.cacheWrite, usage.cacheWriteHour, usage.output, usage.reasoning,
+      Money.format(more.cost), "reported", r[17], 0, null, null, more.requestId ?? r[21], null, more.at, r[24], r[25], null, usage.webSearches,
+      null, of.id
+    ] as ReadonlyArray<Json> // a slice of a tuple forgets that its members are JSON
+  }))
+}
 
 /** The ledger of attempts: one row of `model_calls` for each attempt that has ended, however it ended. */
 export const projection: Projection = {

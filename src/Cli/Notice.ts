@@ -1,4 +1,5 @@
-import { type RunEvent, Transcript } from "../Run.ts"
+import * as Money from "../Money.ts"
+import { type BudgetWarning, type RunEvent, Transcript } from "../Run.ts"
 import { duration, parameters, shorten, time } from "./Format.ts"
 import { type Paint, plain } from "./Output.ts"
 
@@ -42,6 +43,12 @@ const resolved = (event: Extract<RunEvent, { _tag: "ToolResolved" }>, name: stri
   return `! ${name}: ${plain(event.by)} ${what[event.resolution]}${because(event.comment)}`
 }
 
+const nearlyUsed = ({ limit, period, scope, spent, until }: BudgetWarning, paint: Paint): string => {
+  const share = Math.floor(Number(spent * 100n / limit))
+  const time = until === undefined ? "" : `, until ${until.slice(0, 16).replace("T", " ")} UTC`
+  return paint.yellow(`! ${share} % of the budget of ${plain(scope)} is spent: ${Money.display(spent)} of ${Money.display(limit)}${period === undefined ? "" : ` for this ${period}`}${time}`)
+}
+
 const waitsFor = {
   approval: "until somebody decides about a call",
   "unknown-tool-outcome": "until somebody says whether a call happened",
@@ -55,6 +62,8 @@ const waitsFor = {
 export const noticeOf = (event: RunEvent, asked: (call: string) => Asked | undefined, paint: Paint): string | undefined => {
   const nameOf = (call: string) => plain(asked(call)?.name ?? call)
   switch (event._tag) {
+    case "TurnStarted":
+      return event.warnings?.map((warning) => nearlyUsed(warning, paint)).join("\n  ")
     case "ApprovalRequested": {
       const about = asked(event.call)
       const what = about === undefined ? "" : `  ${paint.dim(plain(parameters(about.arguments, 200)))}`

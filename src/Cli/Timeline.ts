@@ -65,10 +65,10 @@ export const timeline = (events: ReadonlyArray<Logged>, state: RunState, paint: 
       case "RunCancelled":
         return entry(logged, paint.yellow(`cancelled by ${plain(event.by)}`))
       case "RunCompleted":
-      case "TurnStarted":
       case "ToolStarted":
         return
       default: {
+        if (event._tag === "TurnStarted" && event.warnings === undefined) return
         const [what, ...rest] = noticeOf(event, calls.of, paint)?.split("\n") ?? [event._tag]
         entry(logged, what ?? event._tag)
         for (const line of rest) more(line.trimStart())

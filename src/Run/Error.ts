@@ -1,7 +1,7 @@
 import * as Schema from "effect/Schema"
 import * as Money from "../Money.ts"
 import { remedyOf } from "./Chain.ts"
-import { ApprovalId, RunId } from "./Ids.ts"
+import { ApprovalId, BudgetPeriod, RunId } from "./Ids.ts"
 
 /** An agent of that name is not registered in this process. */
 export class AgentNotRegistered extends Schema.TaggedError<AgentNotRegistered>()("AgentNotRegistered", {
@@ -160,10 +160,16 @@ export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("Budget
   limit: Money.FromString,
   spent: Money.FromString,
   reserved: Money.FromString,
-  asked: Money.FromString
+  asked: Money.FromString,
+  /** What the limit is for; absent where it is for good. */
+  period: Schema.optionalKey(BudgetPeriod),
+  /** When the next period begins: `2026-12-01T00:00:00Z`. */
+  until: Schema.optionalKey(Schema.String)
 }) {
   override get message() {
-    return `The budget of ${this.scope} does not cover the next request: limit ${Money.format(this.limit)} USD, spent ${Money.format(this.spent)}, reserved ${Money.format(this.reserved)}, asked ${Money.format(this.asked)}. Raise it, or choose a cheaper model.`
+    const time = this.until?.replace("T", " ").replace(/(:00)?Z$/, " UTC")
+    const [during, wait] = this.period === undefined ? ["", ""] : [` for this ${this.period}`, time === undefined ? "" : ` Or wait until ${time}, when the next ${this.period} begins.`]
+    return `The budget of ${this.scope}${during} does not cover the next request: limit ${Money.format(this.limit)} USD, spent ${Money.format(this.spent)}, reserved ${Money.format(this.reserved)}, asked ${Money.format(this.asked)}. Raise it, or choose a cheaper model.${wait}`
   }
 }
 

@@ -1,6 +1,6 @@
 import * as Schema from "effect/Schema"
 import * as Money from "../Money.ts"
-import { AgentName, ApprovalId, AttemptId, DefinitionHash, InboxId, Limits, ModelRef, OrgId, RunId, RunnerId, SessionId } from "./Ids.ts"
+import { AgentName, ApprovalId, AttemptId, BudgetPeriod, DefinitionHash, InboxId, Limits, ModelRef, OrgId, RunId, RunnerId, SessionId } from "./Ids.ts"
 import { RunFailure } from "./Error.ts"
 import { AssistantPart } from "./Transcript.ts"
 
@@ -72,6 +72,21 @@ export const ToolOutcome = Schema.Literals([
 ])
 export type ToolOutcome = typeof ToolOutcome.Type
 
+/** A budget of which four fifths and more were spent when an attempt was admitted; told once for each scope and period. */
+export const BudgetWarning = Schema.Struct({
+  /** `org:…`, `session:…` or `run:…`. */
+  scope: Schema.String,
+  limit: Money.FromString,
+  spent: Money.FromString,
+  /** The attempt's own reservation included. */
+  reserved: Money.FromString,
+  /** What the limit is for; absent where it is for good. */
+  period: Schema.optionalKey(BudgetPeriod),
+  /** When the next period begins: `2026-12-01T00:00:00Z`. */
+  until: Schema.optionalKey(Schema.String)
+})
+export type BudgetWarning = typeof BudgetWarning.Type
+
 const v1 = Schema.Literal(1)
 
 /** A fact of a run. Every member carries `v`, the version of its shape; the union decodes every version released. */
@@ -113,7 +128,9 @@ export const RunEvent = Schema.TaggedUnion({
     /** The budgets in which it was set aside. */
     scopes: Schema.Array(Schema.String),
     /** Names the price list, or is null where the model has no price. */
-    prices: Schema.NullOr(Schema.String)
+    prices: Schema.NullOr(Schema.String),
+    /** The budgets that are nearly used up, where they were not before. */
+    warnings: Schema.optionalKey(Schema.Array(BudgetWarning))
   },
   AttemptFailed: {
     v: v1,

@@ -146,6 +146,7 @@ const apply = (state: RunState, event: RunEvent, at: number): RunState => {
           scopes: event.scopes,
           prices: event.prices,
           maxOutput: event.maxOutput,
+          ...(event.warnings === undefined ? {} : { warnings: event.warnings }),
           at
         },
         attempts: event.attempt,

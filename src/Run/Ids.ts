@@ -41,6 +41,10 @@ export type DefinitionHash = typeof DefinitionHash.Type
 export const ModelRef = Schema.String.check(Schema.isPattern(/^[a-z][a-z0-9-]*:\S+$/)).pipe(Schema.brand("ModelRef"))
 export type ModelRef = typeof ModelRef.Type
 
+/** How often the spending of a budget begins anew, by UTC. */
+export const BudgetPeriod = Schema.Literals(["day", "month"])
+export type BudgetPeriod = typeof BudgetPeriod.Type
+
 /** What a run may use up at most; reaching one ends the run with a typed error. */
 export const Limits = Schema.Struct({
   /** Answers of the model. */

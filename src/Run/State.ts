@@ -1,5 +1,5 @@
 import type * as Money from "../Money.ts"
-import type { AttemptError, EffectClass, FinishReason, RunEvent, ToolOutcome, Usage } from "./Event.ts"
+import type { AttemptError, BudgetWarning, EffectClass, FinishReason, RunEvent, ToolOutcome, Usage } from "./Event.ts"
 import type { Asked } from "./Chain.ts"
 import type { RunFailure } from "./Error.ts"
 import type { AgentName, ApprovalId, AttemptId, DefinitionHash, Limits, ModelRef, OrgId, RunId, SessionId } from "./Ids.ts"
@@ -39,6 +39,7 @@ export interface OpenAttempt {
   readonly scopes: ReadonlyArray<string>
   readonly prices: string | null
   readonly maxOutput: number
+  readonly warnings?: ReadonlyArray<BudgetWarning>
   readonly at: number
 }
 

@@ -1,6 +1,6 @@
 import * as Schema from "effect/Schema"
 import type * as Money from "../Money.ts"
-import { BudgetExceeded, Fenced, type InboxId, type Logged, RunConflict, type RunId, type RunState, StorageFailed, UnpricedModel } from "../Run.ts"
+import { BudgetExceeded, type BudgetWarning, Fenced, type InboxId, type Logged, RunConflict, type RunId, type RunState, StorageFailed, UnpricedModel } from "../Run.ts"
 import type { Tables } from "./Tables.ts"
 
 /** One event with the run before and after it. */
@@ -62,6 +62,8 @@ export interface Grant {
   readonly maxOutput: number
   readonly reserved: Money.Money
   readonly scopes: ReadonlyArray<string>
+  /** The budgets among them that are nearly used up, where nobody was told yet. */
+  readonly warnings?: ReadonlyArray<BudgetWarning>
 }
 
 /**
@@ -72,11 +74,15 @@ export interface Gate {
   readonly name: string
   /** The question as a row; nothing where the gate has nothing to say of the append. */
   readonly ask: (append: Append, index: number) => Row | undefined
-  /** The verdicts, in the order of the appends, of which `isOut` tells those that are refused already. */
+  /**
+   * The verdicts, in the order of the appends, of which `isOut` tells those that are refused already; `at` is the time of the store, in
+   * milliseconds since 1970.
+   */
   readonly judge: (
     appends: ReadonlyArray<Append>,
     isOut: (index: number) => boolean,
-    tables: Tables["Service"]
+    tables: Tables["Service"],
+    at: number
   ) => ReadonlyArray<Verdict>
   /** The error that a refusal stands for; nothing where another gate refused. */
   readonly refusal: (refuse: { readonly [key: string]: Json }, append: Append) => AppendError | undefined

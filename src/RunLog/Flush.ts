@@ -8,7 +8,7 @@ import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { answered, problemOf } from "../Database.ts"
 import * as Money from "../Money.ts"
-import { promptTokens, RunConflict, RunEvent, type RunnerId, StorageFailed } from "../Run.ts"
+import { BudgetWarning, promptTokens, RunConflict, RunEvent, type RunnerId, StorageFailed } from "../Run.ts"
 import { type Append, type AppendError, type Gate, granted, type Projection } from "./Append.ts"
 import { outcomesOf } from "./Answer.ts"
 import type { BadBatch, Outcome } from "./Store.ts"
@@ -30,7 +30,12 @@ const Answer = Schema.Struct({
   refused: Schema.Array(Schema.Struct({ append: Schema.Int, refuse: Schema.Record(Schema.String, Schema.String) })),
   patched: Schema.Array(Schema.Struct({
     append: Schema.Int,
-    patch: Schema.Struct({ maxOutput: Schema.Int, reserved: Money.FromString, scopes: Schema.Array(Schema.String) })
+    patch: Schema.Struct({
+      maxOutput: Schema.Int,
+      reserved: Money.FromString,
+      scopes: Schema.Array(Schema.String),
+      warnings: Schema.optionalKey(Schema.Array(BudgetWarning))
+    })
   }))
 })
 const decodeAnswer = Schema.decodeUnknownSync(Schema.NullOr(Answer))
@@ -83,7 +88,7 @@ const openOf = ({ epoch, run, steps: [{ logged: { event } }] }: Append) =>
 const payloadOf = (event: RunEvent): string => {
   switch (event._tag) {
     case "TurnStarted": {
-      const { maxOutput, reserved, scopes, ...rest } = event
+      const { maxOutput, reserved, scopes, warnings: _, ...rest } = event
       return JSON.stringify({ ...rest, maxOutput, reserved: Money.format(reserved), scopes })
     }
     case "ToolStarted":

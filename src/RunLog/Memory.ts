@@ -75,6 +75,27 @@ const lastOf = ({ steps }: Append) => steps[steps.length - 1] ?? steps[0]
 
 const nobody = () => false
 
+const runsOf = (tables: Tables["Service"]) => tables.get("runs", () => new Map<RunId, Entry>())
+
+/** A change of what a run cost that its log does not know of, because it was learnt later. */
+export interface Correction {
+  readonly cost: Money.Money
+  readonly inputTokens: number
+  readonly outputTokens: number
+  /** Whether every attempt of it has a known price now. */
+  readonly priced: boolean
+}
+
+/** Corrects what a run in process memory cost. */
+export const correctRun = (tables: Tables["Service"], run: RunId, correction: Correction): void => {
+  const entry = runsOf(tables).get(run)
+  if (entry === undefined) return
+  entry.cost = Money.add(entry.cost, correction.cost)
+  entry.inputTokens += correction.inputTokens
+  entry.outputTokens += correction.outputTokens
+  entry.priced = correction.priced
+}
+
 /** Keeps logs in the memory of this process, under the rules of the SQL store: same fences, gates and projections. */
 export const layerMemory = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<Projection>) =>
   Layer.effect(Store, Effect.gen(function*() {
@@ -83,12 +104,13 @@ export const layerMemory = (gates: ReadonlyArray<Gate>, projections: ReadonlyArr
     const runner = RunnerId.make(yield* random.uuidV7())
     const lease = Duration.toMillis(yield* LeaseTime)
     const ordered = projections.toSorted((a, b) => a.order - b.order)
-    const runs = tables.get("runs", () => new Map<RunId, Entry>())
+    const runs = runsOf(tables)
     /** The run of each session that was started last, and the one that is not over. */
     const sessions = tables.get("sessions", () => new Map<string, RunId>())
     const active = tables.get("active", () => new Map<string, RunId>())
     const definitions = tables.get("definitions", () => new Map<string, string>())
     const runners = tables.get("runners", () => new Map<RunnerId, number>())
+    const clock = yield* Clock.Clock
     const now = Clock.currentTimeMillis
     runners.set(runner, (yield* now) + lease)
     yield* Effect.addFinalizer(() => Effect.sync(() => runners.delete(runner)))
@@ -142,7 +164,7 @@ export const layerMemory = (gates: ReadonlyArray<Gate>, projections: ReadonlyArr
       let outcome: Outcome = { _tag: "Appended", append }
       const batch = [append]
       for (const gate of gates) {
-        const verdicts = gate.judge(batch, nobody, tables)
+        const verdicts = gate.judge(batch, nobody, tables, clock.currentTimeMillisUnsafe())
         if (verdicts.length > 0) [outcome = outcome] = outcomesOf(gates, batch, [], verdicts)
         if (outcome._tag === "Refused") return outcome
       }

@@ -34,8 +34,8 @@ const measuredAs = (recorded: RunEvent, event: RunEvent): RunEvent => {
     return { ...event, definition: recorded.definition, limits: recorded.limits }
   }
   if (event._tag === "TurnStarted" && recorded._tag === "TurnStarted") {
-    const { maxOutput, prices, reserved, scopes } = recorded
-    return { ...event, maxOutput, prices, reserved, scopes }
+    const { maxOutput, prices, reserved, scopes, warnings } = recorded
+    return { ...event, maxOutput, prices, reserved, scopes, ...(warnings === undefined ? {} : { warnings }) }
   }
   if (event._tag === "TurnCompleted" && recorded._tag === "TurnCompleted") return { ...event, bill: recorded.bill }
   if (event._tag === "AttemptFailed" && recorded._tag === "AttemptFailed") return { ...event, bill: recorded.bill }

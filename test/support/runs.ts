@@ -47,6 +47,7 @@ export const makeRun = (options: RunOptions = {}) => {
   const model = ModelRef.make(options.model ?? "scripted:model")
   const begun = options.at ?? 1_790_000_000_000
   let state: RunState | undefined
+  let before: RunState | undefined
   let turn = 0
   let attempt = AttemptId.make(randomUUID())
 
@@ -96,15 +97,20 @@ export const makeRun = (options: RunOptions = {}) => {
     turnCompleted,
     /** The state after the last event. */
     state: (): RunState | undefined => state,
+    /** Takes the last append back, which was refused. */
+    retract: () => {
+      state = before
+    },
     /** The next append: these events, one after the other. */
     append: (first: RunEvent, ...rest: ReadonlyArray<RunEvent>): Append => {
+      before = state
       const step = (event: RunEvent): Step => {
-        const before = state
-        const seq = (before?.seq ?? 0) + 1
+        const earlier = state
+        const seq = (earlier?.seq ?? 0) + 1
         const logged = { run, seq, epoch: 1, at: begun + seq * 10, event }
-        const after = fold(before, logged)
+        const after = fold(earlier, logged)
         state = after
-        return { logged, before, after }
+        return { logged, before: earlier, after }
       }
       return { run, epoch: 1, steps: [step(first), ...rest.map(step)], consumes: [] }
     },
