@@ -8,7 +8,7 @@ import { Budget } from "../../src/Budget.ts"
 import { Agent, Conductor, Model, Run } from "../../src/index.ts"
 import * as Money from "../../src/Money.ts"
 import { BetweenStore, type Row, Tables } from "../../src/RunLog.ts"
-import { type Attempt, boundOf, costOf, lostBill } from "../../src/Runs/Bill.ts"
+import { type Attempt, boundOf, chargeOf, lostBill } from "../../src/Runs/Bill.ts"
 import * as testing from "../../src/testing.ts"
 import { bills, lists } from "../support/bills.ts"
 import { freshDirectory } from "../support/databases.ts"
@@ -74,9 +74,8 @@ const parts = (usage: Partial<Run.Usage>, reported?: string): ReadonlyArray<Resp
 describe("an answer costs", () => {
   for (const { cost, list, reported, source, usage, what } of bills) {
     it(`${cost} USD (${source}): ${what}`, () => {
-      const whole: Run.Usage = { ...Run.noUsage, ...usage }
-      const answer = Option.getOrThrow(answerWith(usage, reported))
-      const billed = costOf(resolved(list), { ...answer, usage: whole })
+      const billed = chargeOf(resolved(list), Option.getOrThrow(answerWith(usage, reported)))
+      assert.deepStrictEqual(billed.usage, { ...Run.noUsage, ...usage })
       assert.deepStrictEqual([Money.format(billed.cost), billed.source], [cost, source])
     })
   }
@@ -169,8 +168,7 @@ for (const [name, runtime] of [
   ["pglite", Layer.unwrap(Effect.map(freshDirectory, (dir) => Conductor.layerEmbedded({ agents: [clerk], models: models(provider), dir }))).pipe(Layer.provideMerge(Tables.layer))]
 ] as const) {
   layer(runtime, { excludeTestServices: true })(`a run's bill (${name})`, (it) => {
-    for (const [index, { cost, list, source, usage, what }] of bills.entries()) {
-      if (usage.webSearches !== undefined) continue
+    for (const [index, { cost, list, source, what }] of bills.entries()) {
       it.effect(`is that of its attempt: ${what}`, () =>
         Effect.gen(function*() {
           const options = lists[list] === lists.unpriced ? {} : hundred
