@@ -2,8 +2,8 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Model from "../Model.ts"
 import * as Money from "../Money.ts"
-import { models } from "./Choice.ts"
-import { usage } from "./Failure.ts"
+import { models, providers as keyed } from "./Choice.ts"
+import { failed, usage } from "./Failure.ts"
 import { counted, table } from "./Format.ts"
 import { printList } from "./Lists.ts"
 import { Output } from "./Output.ts"
@@ -30,10 +30,14 @@ const pricesHead = ["BUDGET", ">INPUT", ">OUTPUT", ">CACHED"]
 
 const providerOf = (entry: Model.Entry): string => entry.ref.slice(0, entry.ref.indexOf(":"))
 
+/** The variable of a provider's key, where there is one. */
+const keyOf = (name: string): string | undefined => keyed.find((provider) => provider.name === name)?.key
+
 /** The providers that cannot be asked, as the end of a note. */
 const keyless = (entries: ReadonlyArray<Model.Entry>, providers: Model.Models["Service"]["providers"]): string => {
   const without = [...new Set(entries.map(providerOf))].filter((name) => providers.get(name) !== true)
-  return without.length === 0 ? "" : ` Without a key: ${without.join(", ")}.`
+  const named = without.map((name) => keyOf(name) === undefined ? name : `${name} (${keyOf(name)})`)
+  return named.length === 0 ? "" : ` Without a key: ${named.join(", ")}.`
 }
 
 /** `conductor models`. */
@@ -65,7 +69,10 @@ export const printPick = Effect.fnUntraced(function*(criteria: Model.Criteria, j
   const catalog = yield* Model.Catalog
   const { providers } = yield* Model.Models
   const output = yield* Output
-  const { considered, entry, reason, unknown } = yield* Effect.fromResult(Model.pick(criteria, catalog.entries, providers))
+  const { considered, entry, reason, unknown } = yield* Effect.fromResult(Model.pick(criteria, catalog.entries, providers)).pipe(
+    Effect.catchTag("NoModelFits", (error) =>
+      failed(error.message.replace(/the key of ([a-z]+)/g, (text, name: string) => keyOf(name) ?? text)))
+  )
   if (unknown.length > 0) {
     return yield* usage(
       `Nothing in the catalogue goes by ${unknown.map((name) => `"${name}"`).join(" or ")}: prefer a provider (${[...new Set(catalog.entries.map(providerOf))].join(", ")}), a maker (claude, deepseek, gemini, kimi, qwen), or a model as conductor models lists it.`

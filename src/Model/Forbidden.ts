@@ -1,8 +1,9 @@
 import { ForbiddenModel } from "../Run.ts"
 
 /**
- * Names of OpenAI and of its models, in a text of one case without invisible characters. The last alternatives are
- * OpenRouter's own routers and presets, which choose a model themselves and may choose one of OpenAI's.
+ * Names of OpenAI and of its models, in a text of one case without invisible characters. The last alternatives choose a model
+ * themselves and may choose one of OpenAI's: presets and routers, OpenRouter's own and those that others have there, of which
+ * not all are called one (openrouter.ai/docs/guides/routing/routers, read 2026-11).
  */
 const names = [
   /openai/,
@@ -15,9 +16,10 @@ const names = [
   /(^|[^a-z])(dall[^a-z0-9]*e|whisper|sora|codex|omni[^a-z0-9]*moderation)(?![a-z])/,
   /(^|[:/])(computer[^a-z0-9]*use[^a-z0-9]*preview|chat[^a-z0-9]*latest)/,
   /(^|[^a-z])tts[^a-z0-9]*1/,
-  /openrouter[:/]+openrouter[:/]/,
-  /openrouter[:/]+@preset/,
-  /switchpoint[:/]/
+  /openrouter[:/]+auto(?![a-z])/,
+  /openrouter[:/]+.*(router|@preset)/,
+  /(^|[^a-z])(switchpoint|notdiamond)[:/]/,
+  /(^|[^a-z])sakana[:/]+fugu/
 ]
 
 const plain = (text: string): string =>
@@ -33,8 +35,9 @@ export const isForbidden = (text: string): boolean => {
   return names.some((pattern) => pattern.test(name))
 }
 
-/** Whether a base URL leads to OpenAI, on its own hosts or on Azure's. */
-export const isForbiddenUrl = (url: string): boolean => /openai|chatgpt/i.test(plain(url))
+/** Whether a base URL leads to OpenAI, on its own hosts or on Azure's, also where its host is written otherwise than it is asked for. */
+export const isForbiddenUrl = (url: string): boolean =>
+  [url, URL.parse(url.trim())?.hostname ?? ""].some((text) => /openai|chatgpt/.test(plain(text)))
 
 /** The failure for a forbidden name. */
 export const forbidden = (model: string): ForbiddenModel => new ForbiddenModel({ model })

@@ -15,7 +15,7 @@ describe("conductor models", () => {
       assert.match(out, /^MODEL +KEY +BUDGET +INPUT +OUTPUT +CACHED +CONTEXT +CODE +REAS +AGNT +FAST +LONG +VISN +LANG +GEN\n/)
       assert.match(out, /\nanthropic:claude-sonnet-5-5 +yes +standard +\$2 +\$10 +\$0\.1 +1M +8 +8 +8 +6 +8 +8 +8 +8\n/)
       assert.match(out, /\nopenrouter:moonshotai\/kimi-k2\.6 +no +standard +\$0\.65 +\$3\.41 +\$0\.15 +262k +6 +6 +6 +– +– +6 +6 +6\n/)
-      assert.match(err, /^Dollars per million tokens; prices of @earendil-works\/pi-ai@[\d.]+ 2026-\d\d-\d\d\. Strengths from 1 to 10, assigned by hand, at coding, .*\. Without a key: google, openrouter\.\n$/)
+      assert.match(err, /^Dollars per million tokens; prices of @earendil-works\/pi-ai@[\d.]+ 2026-\d\d-\d\d\. Strengths from 1 to 10, assigned by hand, at coding, .*\. Without a key: google \(GEMINI_API_KEY\), openrouter \(OPENROUTER_API_KEY\)\.\n$/)
     }))
 
   it.effect("gives everything as JSON, a model a line", () =>
@@ -90,7 +90,7 @@ describe("conductor models pick", () => {
     [["pick", "--task", "coding", "--prefer", "openai"], 2, /^The model "openai" is an OpenAI model, which Conductor never uses/],
     [["pick", "--task", "coding", "--prefer", "openrouter:openrouter/auto"], 2, /which Conductor never uses/],
     [["pick", "--task", "coding", "--no-vision"], 2, /^Unrecognized flag: --no-vision/],
-    [["pick", "--task", "vision", "--budget", "free"], 1, /^No model of the catalogue fits the task "vision" on the budget "free" as asked: the nearest is .*, and .*; .*\.$/]
+    [["pick", "--task", "vision", "--budget", "free"], 1, /^No model of the catalogue fits the task "vision" on the budget "free" as asked: the nearest is openrouter:google\/gemma-4-31b-it:free, and openrouter has no key; set OPENROUTER_API_KEY\.$/]
   ] as const) {
     it.effect(`says in a sentence what is wrong with ${args.join(" ")}`, () =>
       Effect.gen(function*() {

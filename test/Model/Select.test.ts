@@ -1,8 +1,10 @@
 import { assert, describe, expectTypeOf, it } from "@effect/vitest"
-import { Arbitrary, Effect, Layer, Result, Schema } from "effect"
-import { Agent, Conductor, Model, Run } from "../../src/index.ts"
+import { Arbitrary, Deferred, Duration, Effect, Layer, Result, Schema, Stream } from "effect"
+import { Agent, Conductor, DrainTime, Model, Run } from "../../src/index.ts"
 import { isDearer } from "../../src/Model/Strengths.ts"
 import * as Money from "../../src/Money.ts"
+import { Tables } from "../../src/RunLog.ts"
+import * as testing from "../../src/testing.ts"
 
 const { fallback, pick, select } = Model
 
@@ -225,6 +227,27 @@ describe("an agent that names what it needs", () => {
       assert.strictEqual((yield* fails(select({ task: "coding", budget: "free" })))._tag, "NoModelFits")
       assert.strictEqual((yield* fails(fallback("anthropic:good", select({ task: "coding", prefer: "openai" }))))._tag, "ForbiddenModel")
     }))
+
+  it.live("keeps for each run the model that it was started with, whatever is chosen since", () =>
+    Effect.gen(function*() {
+      const agent = Agent.make("assistant", { instructions: "Help.", model: select({ task: "coding" }), limits: { cost: "1 USD" } })
+      const runtime = (anthropic: Model.Provider) =>
+        Layer.fresh(Conductor.layerTables({
+          agents: [agent],
+          models: Model.Models.layerOf({ anthropic, google: Model.Scripted.make(["From Google."]) }).pipe(Layer.provideMerge(Model.Catalog.layerOf(house)))
+        })).pipe(Layer.provide(Layer.succeed(DrainTime, Duration.zero)))
+      const asked = yield* Deferred.make<void>()
+      const hangs: Model.Provider = () => Stream.fromEffect(Effect.andThen(Deferred.succeed(asked, undefined), Effect.never))
+      const run = yield* Effect.tap(Conductor.start(agent, "Hi"), Deferred.await(asked)).pipe(Effect.provide(runtime(hangs)))
+      // The next process has no key for that model's provider any more, so that it chooses another for new runs.
+      const keyless = Object.assign((request: Model.Request) => Model.Scripted.make(["From Anthropic."])(request), { ready: false })
+      yield* Effect.gen(function*() {
+        assert.strictEqual((yield* Conductor.result(run)).text, "From Anthropic.")
+        const started = (yield* testing.events(run)).flatMap(({ event }) => event._tag === "RunStarted" || event._tag === "TurnStarted" ? [event.model] : [])
+        assert.deepStrictEqual(started, [good.ref, good.ref, good.ref])
+        assert.strictEqual((yield* Conductor.run(agent, "Hi again")).text, "From Google.")
+      }).pipe(Effect.provide(runtime(keyless)))
+    }).pipe(Effect.provide(Tables.layer)), 30_000)
 
   it("needs no service that the runtime does not bring", () => {
     const agent = Agent.make("assistant", { instructions: "Help.", model: select({ task: "agents", budget: "standard" }) })
