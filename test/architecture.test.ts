@@ -11,7 +11,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["Database", "Model", "Tool"],
   ["RunLog", "Tools"],
   ["Approval", "AuditLog", "Budget", "Inbox", "Org"],
-  ["Ledger"],
+  ["Ledger", "Telemetry"],
   ["Plugin", "Agent"],
   ["Runs"],
   ["Conductor"],
