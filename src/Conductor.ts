@@ -24,6 +24,7 @@ import {
 } from "./Run.ts"
 import * as RunLog from "./RunLog.ts"
 import { Registry, Runs, type StartError } from "./Runs.ts"
+import * as Telemetry from "./Telemetry.ts"
 
 export type { RunOptions } from "./Conductor/Start.ts"
 export type { RegistrationError } from "./Conductor/Wiring.ts"
@@ -179,7 +180,7 @@ export class Conductor extends Context.Service<Conductor, {
       Layer.provideMerge(Ledger.layerMemory),
       Layer.provideMerge(Layer.mergeAll(Inbox.Inbox.layerMemory, Approval.Approval.layerMemory, Budget.Budget.layerMemory)),
       Layer.provideMerge(AuditLog.AuditLog.layerMemory),
-      Layer.provideMerge(RunLog.RunLog.layerTables(gates, projections(options.agents))),
+      Layer.provideMerge(RunLog.RunLog.layerTables(gates, projections(options.agents)).pipe(Layer.provide(Telemetry.layerMetrics))),
       Layer.provideMerge(options.models ?? (models as Layer.Layer<Model.Models | Model.Catalog, E>)), // `E` is its default where `models` is absent
       Layer.provideMerge(SecureRandom.layerWebCrypto)
     )
@@ -295,7 +296,7 @@ const durable = <const A extends Agents, E, E2>(options: Options<A, E>, database
   runtime(options.agents).pipe(
     Layer.provideMerge(Layer.mergeAll(Inbox.Inbox.layer, Approval.Approval.layer, Budget.Budget.layer, Ledger.layer)),
     Layer.provideMerge(AuditLog.AuditLog.layer),
-    Layer.provideMerge(RunLog.RunLog.layerSql(gates, projections(options.agents))),
+    Layer.provideMerge(RunLog.RunLog.layerSql(gates, projections(options.agents)).pipe(Layer.provide(Telemetry.layerMetrics))),
     Layer.provideMerge(options.models ?? (models as Layer.Layer<Model.Models | Model.Catalog, E>)), // `E` is its default where `models` is absent
     Layer.provideMerge(database),
     Layer.provideMerge(SecureRandom.layerWebCrypto)

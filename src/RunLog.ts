@@ -34,6 +34,9 @@ const isEnd = (logged: Logged): boolean =>
 /** How often a watcher looks for events that another process has written. */
 const pollInterval = "1 second"
 
+/** Told of each append of this process once it is written, within the writing: it must be quick and must not fail. */
+export const Observer = Context.Reference<(append: Append) => void>("conductor-ai/RunLog/Observer", { defaultValue: () => () => {} })
+
 /** Follows a run; see {@link RunLog}. */
 export type Watch = <E = never>(
   run: RunId,
@@ -72,7 +75,8 @@ export class RunLog extends Context.Service<RunLog, {
   static readonly layer = Layer.effect(RunLog, Effect.gen(function*() {
     const store = yield* Store
     const hub = makeHub()
-    const submit = yield* makeWriter(store, hub)
+    const observe = yield* Observer
+    const submit = yield* makeWriter(store, hub, observe)
 
     const read = (run: RunId, after = 0): Stream.Stream<Logged, StorageFailed> =>
       Stream.paginate(after, Effect.fnUntraced(function*(cursor: number) {
@@ -173,6 +177,7 @@ export class RunLog extends Context.Service<RunLog, {
       perform: (effect, appendOf, learn) =>
         perform(effect, appendOf, (append) => {
           learn(append)
+          observe(append)
           hub.publish(append.run, { _tag: "Events", events: append.steps.map((step) => step.logged) })
         })
     })

@@ -17,6 +17,7 @@ import { RunLog, Store } from "./RunLog.ts"
 import { type Drained, makeClaims, storage } from "./Runs/Claim.ts"
 import { Registry } from "./Runs/Registry.ts"
 import { keepUp } from "./Runs/Upkeep.ts"
+import * as Telemetry from "./Telemetry.ts"
 
 export { BetweenTools, Registry } from "./Runs/Registry.ts"
 export { TakesOver } from "./Runs/Upkeep.ts"
@@ -76,6 +77,7 @@ export class Runs extends Context.Service<Runs, {
     const random = yield* SecureRandom.SecureRandom
     const inbox = yield* Inbox
     const claims = yield* makeClaims
+    yield* Telemetry.showRuns(() => claims.performed().length)
 
     for (const { agent, definition, tools } of registry.values()) {
       const tool = [...tools.values()].find(({ effect }) => effect === "transactional")

@@ -65,7 +65,7 @@ const broken = (defect: unknown): StorageFailed =>
  * An append that the database refuses for its data fails alone: its batch is split until it stands by itself.
  * A store that need not be waited for is written to at once.
  */
-export const makeWriter = Effect.fnUntraced(function*(store: Store["Service"], hub: Hub) {
+export const makeWriter = Effect.fnUntraced(function*(store: Store["Service"], hub: Hub, observe: (append: Append) => void) {
   const waiting = new Map<RunId, Array<Item>>()
   const ready = yield* Latch.make(false)
 
@@ -77,6 +77,7 @@ export const makeWriter = Effect.fnUntraced(function*(store: Store["Service"], h
       }
       // Only an append by itself is changed by what is granted to it.
       const append = items.length === 1 ? outcome.append : item.append
+      observe(append)
       if (hub.isHeard(append.run)) {
         hub.publish(append.run, { _tag: "Events", events: append.steps.map((step) => step.logged) })
       }

@@ -3,6 +3,7 @@ import * as Model from "../Model.ts"
 import * as Money from "../Money.ts"
 import { type Bill, type CostSource, noUsage, promptTokens, type RunState } from "../Run.ts"
 import type { Reserve } from "../RunLog.ts"
+import type * as Telemetry from "../Telemetry.ts"
 
 /** What is known of an attempt while it is under way. */
 export interface Attempt {
@@ -16,6 +17,8 @@ export interface Attempt {
   /** UTF-8 bytes of output received, which bound the tokens received. */
   bytes: number
   readonly inputBound: number
+  /** Ends the attempt's span; absent where nobody traces. */
+  close?: (end: Telemetry.End) => void
 }
 
 /** The fewest output tokens that a request is made for when a budget runs short. */

@@ -19,10 +19,12 @@ import {
   type Transcript
 } from "../Run.ts"
 import { type AppendError, RunLog, Store } from "../RunLog.ts"
+import * as Telemetry from "../Telemetry.ts"
 import { continued } from "./Definition.ts"
 import { type Journal, makeJournal } from "./Journal.ts"
 import { failRun, performRun } from "./Loop.ts"
 import { Registry } from "./Registry.ts"
+import { agentSpan } from "./Spans.ts"
 
 /** How a run of this process stopped being performed: its state, or what kept it from going on. */
 type Stopped = Deferred.Deferred<RunState, StorageFailed | Fenced>
@@ -125,7 +127,8 @@ export const makeClaims = Effect.gen(function*() {
     const stopped: Stopped = Deferred.makeUnsafe()
     const handle: Handle = { journal, stopped }
     handles.set(journal.run, handle)
-    handle.fiber = yield* performRun(journal).pipe(
+    const parent = yield* Effect.withFiber((fiber) => Effect.succeed(fiber.cache.tracer === undefined ? undefined : fiber.cache.span))
+    handle.fiber = yield* Telemetry.within(agentSpan(journal, parent), performRun(journal)).pipe(
       Effect.andThen(journal.flushed),
       Effect.mapError(storage),
       Effect.andThen(Effect.sync(journal.state)),

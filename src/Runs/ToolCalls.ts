@@ -6,12 +6,14 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import { isSqlError } from "effect/sql/SqlError"
 import type { RegisteredTool } from "../Agent.ts"
-import type { Call, RunId, Transcript } from "../Run.ts"
+import type { Call, RunId, ToolOutcome, Transcript } from "../Run.ts"
 import { type AppendError, isAppendError } from "../RunLog.ts"
+import { within } from "../Telemetry.ts"
 import type * as Tool from "../Tool.ts"
 import { admit } from "./Admission.ts"
 import { Doubtful, type Ending, endingOf, parametersOf, perform, reconcile, sentence, TookTooLong } from "./Execution.ts"
 import type { Events, Journal } from "./Journal.ts"
+import { toolSpan } from "./Spans.ts"
 
 /** The same for every execution of a call, so that the other side can recognise a repetition. */
 const keyOf = (run: RunId, turn: number, call: string): string => `${run}:${turn}:${call}`
@@ -28,7 +30,13 @@ interface Execution {
   /** The event that ends it. */
   readonly completed: (ending: Ending) => Events
   /** Counts how often the handler was run. */
-  readonly counter: { attempts: number }
+  readonly counter: Counter
+}
+
+/** What becomes of an execution while it is under way. */
+interface Counter {
+  attempts: number
+  outcome: ToolOutcome | undefined
 }
 
 /** Runs the handler, again as the tool's schedule says; a `reconcilable` tool asks the other side before it does anything twice. */
@@ -81,17 +89,20 @@ const runCall = Effect.fnUntraced(function*(journal: Journal, call: Call): Effec
   const state = journal.state()
   const turn = state.turns
   const startedAt = clock.currentTimeMillisUnsafe()
-  const counter = { attempts: 0 }
-  const completed = (ending: Ending): Events => [{
-    _tag: "ToolCompleted",
-    v: 1,
-    turn,
-    call: part.id,
-    name: part.name,
-    durationMs: Math.round(clock.currentTimeMillisUnsafe() - startedAt),
-    ...(counter.attempts > 1 ? { attempts: counter.attempts } : {}),
-    ...ending
-  }]
+  const counter: Counter = { attempts: 0, outcome: undefined }
+  const completed = (ending: Ending): Events => {
+    counter.outcome = ending.outcome
+    return [{
+      _tag: "ToolCompleted",
+      v: 1,
+      turn,
+      call: part.id,
+      name: part.name,
+      durationMs: Math.round(clock.currentTimeMillisUnsafe() - startedAt),
+      ...(counter.attempts > 1 ? { attempts: counter.attempts } : {}),
+      ...ending
+    }]
+  }
   const complete = (ending: Ending) => journal.emit(completed(ending))
 
   const tool = journal.registered.tools.get(part.name)
@@ -137,11 +148,9 @@ const runCall = Effect.fnUntraced(function*(journal: Journal, call: Call): Effec
   // A pure tool may be repeated, so the world cannot get ahead of the log through it.
   yield* tool.effect === "pure" ? journal.emit([started]) : journal.commit([started])
   journal.running.set(part.id, { name: part.name, since: startedAt })
-  yield* execute(journal, execution).pipe(
-    Effect.ensuring(Effect.sync(() => journal.running.delete(part.id))),
-    Effect.withSpan(`execute_tool ${part.name}`, {
-      attributes: { "gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": part.name, "gen_ai.tool.call.id": part.id }
-    }, { captureStackTrace: false })
+  yield* within(
+    toolSpan(state, tool, part.id, () => counter.outcome),
+    Effect.ensuring(execute(journal, execution), Effect.sync(() => journal.running.delete(part.id)))
   )
 })
 

@@ -11,6 +11,7 @@ import { AttemptId, type AttemptError, type RunEvent, type RunState, type Transc
 import type { AppendError } from "../RunLog.ts"
 import { type Attempt, billFor, boundOf, chargeOf, lostBill, reserveOf, uncounted } from "./Bill.ts"
 import type { Journal } from "./Journal.ts"
+import { closeChat, inChat } from "./Spans.ts"
 
 const requestOf = (journal: Journal, state: RunState, resolved: Model.Resolved): Model.Request => {
   const output = journal.registered.output?.(resolved.ref)
@@ -99,6 +100,7 @@ export const attemptAt = Effect.fnUntraced(function*(
         ...(host === null ? {} : { host })
       })
       if (attempt.bytes > 0) log.announce(journal.run, { _tag: "Reset", turn })
+      closeChat(attempt, bill, { error: error.reason })
       return on.emit([{ _tag: "AttemptFailed", v: 1, turn, attemptId, error, bill }])
     }), error)
 
@@ -154,8 +156,12 @@ export const attemptAt = Effect.fnUntraced(function*(
               retryAfterMs: null,
               requestId: null
             }),
-          onSome: (answer) =>
-            Effect.as(journal.emit([{
+          onSome: (answer) => {
+            const state = journal.state()
+            const charge = { ...chargeOf(resolved, answer), ...uncounted(state, attempt, answer) }
+            const bill = billFor(state, attempt, clock.currentTimeMillisUnsafe(), charge)
+            closeChat(attempt, bill, { finish: answer.finish })
+            return Effect.as(journal.emit([{
               _tag: "TurnCompleted",
               v: 1,
               turn,
@@ -163,11 +169,9 @@ export const attemptAt = Effect.fnUntraced(function*(
               parts: answer.parts,
               finish: answer.finish,
               note: answer.note,
-              bill: billFor(journal.state(), attempt, clock.currentTimeMillisUnsafe(), {
-                ...chargeOf(resolved, answer),
-                ...uncounted(journal.state(), attempt, answer)
-              })
+              bill
             }]), undefined)
+          }
         }),
       onFailure: (cause) => {
         const { unsent, ...failure } = failureOf(cause)
@@ -176,10 +180,7 @@ export const attemptAt = Effect.fnUntraced(function*(
       }
     }),
     Effect.ensuring(Effect.sync(() => log.fly(journal.run, undefined))),
-    Effect.withSpan(`chat ${resolved.id}`, {
-      kind: "client",
-      attributes: { "gen_ai.operation.name": "chat", "gen_ai.request.model": resolved.id, "conductor.run": journal.run }
-    }, { captureStackTrace: false })
+    inChat(journal.state(), attempt, { turn, attempt: number, maxOutput: granted, isStructured: request.output !== undefined })
   )
   journal.broken = undefined
   return failure

@@ -13,7 +13,7 @@ describe("Anthropic, counting", () => {
   it.effect("asks for the tokens of the very request", () =>
     Effect.scoped(Effect.gen(function*() {
       const server = yield* replay({ body: JSON.stringify({ input_tokens: 31 }), headers: json })
-      const model = yield* Effect.provide(anthropic.claude, anthropic.models(server.url))
+      const model = yield* Effect.provide(anthropic.resolved, anthropic.models(server.url))
       const { count } = model.stream
       assert.isDefined(count)
       assert.strictEqual(yield* count(anthropic.request({ system: "S" })), 31)

@@ -83,7 +83,7 @@ export const asked = asking({
   body: sse([start(), ...text(0, "ok"), ...end("end_turn")])
 })
 
-export const { ask, atEveryByte, atEveryByteOnce, failureOf, models, request, sentFor } = asked
+export const { ask, atEveryByte, atEveryByteOnce, failureOf, models, request, resolved, sentFor } = asked
 
 /** What comes of an answer of these events, or of another body with the script. */
 export const answerTo = (events: ReadonlyArray<Event>, request?: Request, script: Partial<Script> = {}) =>
