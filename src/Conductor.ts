@@ -14,6 +14,7 @@ import * as Database from "./Database.ts"
 import * as Inbox from "./Inbox.ts"
 import * as Model from "./Model.ts"
 import type * as Money from "./Money.ts"
+import { Keys, Orgs } from "./Org.ts"
 import { type Commands, type Decision, makeCommands, type Resolution, type SendOptions } from "./Conductor/Commands.ts"
 import { makeStart, type RunOptions, type StartOptions } from "./Conductor/Start.ts"
 import { type Agents, gates, projections, registry } from "./Conductor/Wiring.ts"
@@ -57,6 +58,8 @@ export type Provided =
   | AuditLog.AuditLog
   | Budget.Budget
   | Inbox.Inbox
+  | Keys
+  | Orgs
   | RunLog.RunLog
   | RunLog.Store
   | Runs
@@ -170,6 +173,7 @@ export class Conductor extends Context.Service<Conductor, {
   /** In tables of this process that are there already: the next runtime over them finds what this one leaves. */
   static readonly layerTables = <const A extends Agents, E = Model.CatalogInvalid | Config.ConfigError>(options: Options<A, E>) =>
     runtime(options.agents).pipe(
+      Layer.provideMerge(Layer.mergeAll(Keys.layerMemory, Orgs.layerMemory)),
       Layer.provideMerge(Layer.mergeAll(Inbox.Inbox.layerMemory, Approval.Approval.layerMemory, Budget.Budget.layerMemory, AuditLog.AuditLog.layerMemory)),
       Layer.provideMerge(RunLog.RunLog.layerTables(gates, projections(options.agents))),
       Layer.provideMerge(options.models ?? (models as Layer.Layer<Model.Models | Model.Catalog, E>)), // `E` is its default where `models` is absent
@@ -284,6 +288,7 @@ const runtime = <const A extends Agents>(agents: A) =>
 
 const durable = <const A extends Agents, E, E2>(options: Options<A, E>, database: Database.DatabaseLayer<E2>) =>
   runtime(options.agents).pipe(
+    Layer.provideMerge(Layer.mergeAll(Keys.layer, Orgs.layer)),
     Layer.provideMerge(Layer.mergeAll(Inbox.Inbox.layer, Approval.Approval.layer, Budget.Budget.layer, AuditLog.AuditLog.layer)),
     Layer.provideMerge(RunLog.RunLog.layerSql(gates, projections(options.agents))),
     Layer.provideMerge(options.models ?? (models as Layer.Layer<Model.Models | Model.Catalog, E>)), // `E` is its default where `models` is absent
