@@ -7,24 +7,25 @@ import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import type * as Agent from "./Agent.ts"
-import * as Approval from "./Approval.ts"
-import * as AuditLog from "./AuditLog.ts"
-import * as Budget from "./Budget.ts"
+import type * as Approval from "./Approval.ts"
+import type * as AuditLog from "./AuditLog.ts"
+import type * as Budget from "./Budget.ts"
 import * as Database from "./Database.ts"
-import * as Inbox from "./Inbox.ts"
-import { Ledger } from "./Ledger.ts"
+import type * as Inbox from "./Inbox.ts"
+import type { Ledger } from "./Ledger.ts"
 import * as Model from "./Model.ts"
 import type * as Money from "./Money.ts"
+import type { Keys, Orgs } from "./Org.ts"
 import { type Commands, type Decision, makeCommands, type Resolution, type SendOptions } from "./Conductor/Commands.ts"
 import { makeStart, type RunOptions, type StartOptions } from "./Conductor/Start.ts"
-import { type Agents, gates, projections, registry } from "./Conductor/Wiring.ts"
+import { inDatabase, inTables } from "./Conductor/Services.ts"
+import { type Agents, registry } from "./Conductor/Wiring.ts"
 import {
   answerOf, cacheHitRate, Cancelled, type Logged, type RunError, RunId, type RunNotFound, type RunState, type SessionId, type StorageFailed, type Usage,
   waitingOf
 } from "./Run.ts"
 import * as RunLog from "./RunLog.ts"
 import { Registry, Runs, type StartError } from "./Runs.ts"
-import * as Telemetry from "./Telemetry.ts"
 
 export type { RunOptions } from "./Conductor/Start.ts"
 export type { RegistrationError } from "./Conductor/Wiring.ts"
@@ -61,7 +62,9 @@ export type Provided =
   | AuditLog.AuditLog
   | Budget.Budget
   | Inbox.Inbox
+  | Keys
   | Ledger
+  | Orgs
   | RunLog.RunLog
   | RunLog.Store
   | Runs
@@ -177,10 +180,7 @@ export class Conductor extends Context.Service<Conductor, {
   /** In tables of this process that are there already: the next runtime over them finds what this one leaves. */
   static readonly layerTables = <const A extends Agents, E = Model.CatalogInvalid | Config.ConfigError>(options: Options<A, E>) =>
     runtime(options.agents).pipe(
-      Layer.provideMerge(Ledger.layerMemory),
-      Layer.provideMerge(Layer.mergeAll(Inbox.Inbox.layerMemory, Approval.Approval.layerMemory, Budget.Budget.layerMemory)),
-      Layer.provideMerge(AuditLog.AuditLog.layerMemory),
-      Layer.provideMerge(RunLog.RunLog.layerTables(gates, projections(options.agents)).pipe(Layer.provide(Telemetry.layerMetrics))),
+      Layer.provideMerge(inTables(options.agents)),
       Layer.provideMerge(options.models ?? (models as Layer.Layer<Model.Models | Model.Catalog, E>)), // `E` is its default where `models` is absent
       Layer.provideMerge(SecureRandom.layerWebCrypto)
     )
@@ -294,9 +294,7 @@ const runtime = <const A extends Agents>(agents: A) =>
 
 const durable = <const A extends Agents, E, E2>(options: Options<A, E>, database: Database.DatabaseLayer<E2>) =>
   runtime(options.agents).pipe(
-    Layer.provideMerge(Layer.mergeAll(Inbox.Inbox.layer, Approval.Approval.layer, Budget.Budget.layer, Ledger.layer)),
-    Layer.provideMerge(AuditLog.AuditLog.layer),
-    Layer.provideMerge(RunLog.RunLog.layerSql(gates, projections(options.agents)).pipe(Layer.provide(Telemetry.layerMetrics))),
+    Layer.provideMerge(inDatabase(options.agents)),
     Layer.provideMerge(options.models ?? (models as Layer.Layer<Model.Models | Model.Catalog, E>)), // `E` is its default where `models` is absent
     Layer.provideMerge(database),
     Layer.provideMerge(SecureRandom.layerWebCrypto)

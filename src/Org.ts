@@ -1,12 +1,19 @@
-import * as Context from "effect/Context"
-import { OrgId } from "./Run.ts"
+import * as Config from "effect/Config"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import { Keys } from "./Org/Keys.ts"
 
-/** The organisation on whose behalf something is done. Doors provide it; the embedded runtime has one, `local`. */
-export const CurrentOrg = Context.Reference<OrgId>("conductor-ai/Org/CurrentOrg", {
-  defaultValue: () => OrgId.make("local")
-})
+export { CurrentOrg, CurrentPrincipal } from "./Org/Current.ts"
+export * from "./Org/Error.ts"
+export { allows, type Bootstrapped, KeyMemory, KeyRate, Keys, type Made, type NewKey, type Principal, principalOf } from "./Org/Keys.ts"
+export { Orgs } from "./Org/Orgs.ts"
+export { type ApiKey, KeyId, type Org, Scope } from "./Org/Tenants.ts"
 
-/** Who does something, as the audit log names them. Doors provide it. */
-export const CurrentPrincipal = Context.Reference<string>("conductor-ai/Org/CurrentPrincipal", {
-  defaultValue: () => "local"
+const given = Config.map(Config.option(Config.Redacted("CONDUCTOR_API_KEY")), Option.filter((key) => Redacted.value(key).trim() !== ""))
+
+/** What a server does when it starts: see {@link Keys}, `bootstrap`, with the key of `CONDUCTOR_API_KEY` where that is set. */
+export const bootstrap = Effect.gen(function*() {
+  const keys = yield* Keys
+  return yield* keys.bootstrap(yield* given)
 })

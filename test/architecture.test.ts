@@ -22,7 +22,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
 ]
 
 /** Rooms of one floor that know each other: events carry money, an agent has plugins, and the program brings a demo. */
-const neighbours = new Set(["Run → Money", "Agent → Plugin", "Cli → plugins"])
+const neighbours = new Set(["Org → AuditLog", "Run → Money", "Agent → Plugin", "Cli → plugins"])
 
 /** May reach into any folder: they wire the house. */
 const wiring = new Set(["index", "testing", "Conductor", "main"])
