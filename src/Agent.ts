@@ -15,7 +15,7 @@ export { type Definition, register, type Registered, type RegisteredApproval, ty
 export interface LimitOptions {
   /** Answers of the model; 20 by default. */
   readonly turns?: number
-  /** Requests for one answer, the first included; 3 by default. */
+  /** Requests to one model for one answer, the first included; 3 by default. */
   readonly attempts?: number
   /** Dollars of a run, such as `"0.50 USD"`; no limit by default. */
   readonly cost?: string

@@ -69,19 +69,21 @@ export class Router extends Context.Service<Router, {
       yield* Effect.sleep(busy.waitMs)
     })
 
-    const lead = <E, R>(wanted: Wanted, attempt: Attempt<E, R>): Effect.Effect<void, E | Unavailable, R> => {
+    const lead = <E, R>(wanted: Wanted, attempt: Attempt<E, R>): Effect.Effect<void, E | Unavailable, R> => Effect.suspend(() => {
       const circuit = circuitOf(wanted.model, wanted.org)
       const gate = gateFor(accountOf(wanted.model, wanted.org), wanted.org)
       if (gate === undefined && circuits.isCalm(circuit)) return circuits.calmly(circuit, attempt(0))
       return Effect.flatMap(Clock.currentTimeMillis, (since) => {
         const timed = Effect.flatMap(Clock.currentTimeMillis, (now) => attempt(now - since))
-        const led = circuits.through(circuit, timed)
-        const tried = gate === undefined ? led : gate(led)
-        const again: Effect.Effect<void, E | Unavailable, R> = Effect.catchIf(tried, isBusy, (busy) =>
-          Effect.andThen(wait(wanted, busy), Effect.suspend(() => again)))
-        return again
+        const tried = (hasWaited: boolean) => {
+          const led = circuits.through(circuit, hasWaited || gate !== undefined ? timed : attempt(0))
+          return gate === undefined ? led : gate(led)
+        }
+        const again = (hasWaited: boolean): Effect.Effect<void, E | Unavailable, R> =>
+          Effect.catchIf(tried(hasWaited), isBusy, (busy) => Effect.andThen(wait(wanted, busy), Effect.suspend(() => again(true))))
+        return again(false)
       })
-    }
+    })
     return Router.of({ lead })
   })).pipe(Layer.provide([CircuitBreaker.layerStoreMemory(), RateLimiter.layerStoreMemory]))
 }

@@ -49,7 +49,7 @@ export type BudgetPeriod = typeof BudgetPeriod.Type
 export const Limits = Schema.Struct({
   /** Answers of the model. */
   turns: Schema.Int,
-  /** Requests for one answer, the first included. */
+  /** Requests to one model for one answer, the first included. */
   attempts: Schema.Int,
   /** Dollars, all attempts and children together; null for none. */
   cost: Schema.NullOr(Money.FromString),

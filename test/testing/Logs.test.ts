@@ -22,6 +22,9 @@ const literals: ReadonlyArray<readonly [tag: string, field: string, values: Read
   ["RunParked", "reason", Run.RunEvent.cases.RunParked.fields.reason.literals]
 ]
 
+/** What an event has in some runs only. */
+const optional: ReadonlyArray<readonly [tag: string, field: string]> = [["RunStarted", "fallback"], ["TurnStarted", "waitedMs"]]
+
 const remedy = (what: string) => `There is no stored example of ${what}: add one to test/logs with conductor export, or by hand where no run can write it yet.`
 
 const load = (file: string) => {
@@ -63,6 +66,13 @@ describe("stored logs of every released shape", () => {
         .map((value) => typeof value === "object" && value !== null && "_tag" in value ? value._tag : value)
       for (const value of values) assert.isTrue(seen.includes(value), remedy(`${tag} with ${field} "${value}"`))
     }
+  })
+
+  it("hold an example of what an event has in some runs only, and of a run that several models failed", () => {
+    for (const [tag, field] of optional) assert.isTrue(stored.some((event) => event._tag === tag && field in event), remedy(`${tag} with ${field}`))
+    const failures = stored.flatMap((event) => event._tag === "RunFailed" ? [event["error"] as Readonly<Record<string, unknown>>] : [])
+    assert.isTrue(failures.some((error) => "asked" in error), remedy("a run that several models failed"))
+    assert.isTrue(failures.some((error) => error["reason"] === "ProviderUnavailable"), remedy("a run whose provider was unavailable"))
   })
 
   it.effect("are refused, with a sentence, where they are none", () =>
