@@ -12,8 +12,6 @@ export const IdleTimeout = Context.Reference<Duration.Duration>("conductor-ai/Mo
 /** Ends one exchange with a provider when its scope closes, or when the provider has been silent for too long. */
 export interface Watch {
   readonly signal: AbortSignal
-  /** Passes a response on and takes note of its bytes, those too that a decoder swallows. */
-  readonly through: (response: Response) => Response
   /** Waits for a promise of the provider's; the time between two such waits is the reader's and does not count. */
   readonly waitFor: <A>(next: () => Promise<A>) => Promise<A>
   /** Whether silence ended the exchange. */
@@ -31,9 +29,6 @@ export const watch: Effect.Effect<Watch, never, Scope.Scope> = Effect.gen(functi
   )
   let since: number | undefined
   let expired = false
-  const touch = () => {
-    if (since !== undefined) since = clock.currentTimeMillisUnsafe()
-  }
   yield* Effect.forkScoped(Effect.gen(function*() {
     while (true) {
       const left = since === undefined ? timeoutMs : since + timeoutMs - clock.currentTimeMillisUnsafe()
@@ -45,18 +40,6 @@ export const watch: Effect.Effect<Watch, never, Scope.Scope> = Effect.gen(functi
   }))
   return {
     signal: controller.signal,
-    through: (response) => {
-      if (response.body === null) return response
-      const counted = response.body.pipeThrough(
-        new TransformStream<Uint8Array, Uint8Array>({
-          transform: (chunk, out) => {
-            touch()
-            out.enqueue(chunk)
-          }
-        })
-      )
-      return new Response(counted, response)
-    },
     waitFor: async (next) => {
       since = clock.currentTimeMillisUnsafe()
       try {
