@@ -14,6 +14,8 @@ export interface Watch {
   readonly signal: AbortSignal
   /** Waits for a promise of the provider's; the time between two such waits is the reader's and does not count. */
   readonly waitFor: <A>(next: () => Promise<A>) => Promise<A>
+  /** Gives the rest of a finished exchange a second to come before the connection is closed, so that it can be used again. */
+  readonly leave: (rest: () => Promise<unknown>) => void
   /** Whether silence ended the exchange. */
   readonly expired: () => boolean
   readonly timeoutMs: number
@@ -23,9 +25,10 @@ export interface Watch {
 export const watch: Effect.Effect<Watch, never, Scope.Scope> = Effect.gen(function*() {
   const timeoutMs = Duration.toMillis(yield* IdleTimeout)
   const clock = yield* Clock.Clock
+  let rest: Effect.Effect<unknown, unknown> = Effect.void
   const controller = yield* Effect.acquireRelease(
     Effect.sync(() => new AbortController()),
-    (controller) => Effect.sync(() => controller.abort())
+    (controller) => Effect.forkDetach(Effect.ensuring(Effect.ignore(rest), Effect.sync(() => controller.abort())), { startImmediately: true })
   )
   let since: number | undefined
   let expired = false
@@ -47,6 +50,9 @@ export const watch: Effect.Effect<Watch, never, Scope.Scope> = Effect.gen(functi
       } finally {
         since = undefined
       }
+    },
+    leave: (left) => {
+      rest = Effect.timeoutOption(Effect.tryPromise(left), "1 second")
     },
     expired: () => expired,
     timeoutMs

@@ -185,6 +185,10 @@ type Parts = readonly [Part, ...Array<Part>]
 
 const isParts = (parts: ReadonlyArray<Part>): parts is Parts => parts.length > 0
 
+const drain = async (reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> => {
+  while (!(await reader.read()).done);
+}
+
 /** Streams the parts of an answer that has begun, those of one piece of bytes together. */
 export const parts = (
   response: globalThis.Response,
@@ -214,7 +218,10 @@ export const parts = (
 
   const pull: Pull.Pull<Parts, AiError.AiError> = Effect.flatMap(read, (parts): Pull.Pull<Parts, AiError.AiError> => {
     if (isParts(parts)) return Effect.succeed(parts)
-    if (decoder.finished) return Cause.done()
+    if (decoder.finished) {
+      if (reader !== undefined && !reads.over()) watch.leave(() => drain(reader))
+      return Cause.done()
+    }
     return Effect.fail(reads.failure() ?? silent() ?? failures.cutOff(url))
   })
   return Stream.fromPull(Effect.succeed(pull))
