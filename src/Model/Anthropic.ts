@@ -1,14 +1,10 @@
 import type { Anthropic as Client } from "@anthropic-ai/sdk/client"
 import type { Middleware } from "@anthropic-ai/sdk"
-import * as Cause from "effect/Cause"
 import type * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
-import type * as Pull from "effect/Pull"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
-import type * as AiError from "effect/ai/AiError"
-import type * as Response from "effect/ai/Response"
 import { ModelRef } from "../Run.ts"
 import { classify, failures } from "./Anthropic/Failure.ts"
 import { body, countBody } from "./Anthropic/Request.ts"
@@ -42,55 +38,28 @@ const connect = async (access: Wire.Access): Promise<Client> => {
   })
 }
 
+/** Keeps the headers to those that are ours to send. */
+const middleware: Array<Middleware> = [(request, next) => {
+  for (const name of Array.from(request.headers.keys(), String)) if (!sent.test(name)) request.headers.delete(name)
+  return next(request)
+}]
+
 // response
 
-/** Keeps the headers to those that are ours to send, and sees the bytes that come back. */
-const observe = (watch: Idle.Watch): Middleware => async (request, next) => {
-  for (const name of Array.from(request.headers.keys(), String)) if (!sent.test(name)) request.headers.delete(name)
-  return watch.through(await next(request))
-}
+const decoder = (headers: Headers) => new Decoder(headers.get("request-id"))
 
 // stream
 
-type Parts = readonly [Response.StreamPartEncoded, ...Array<Response.StreamPartEncoded>]
-
-const isParts = (parts: ReadonlyArray<Response.StreamPartEncoded>): parts is Parts => parts.length > 0
-
-/** One exchange: opened, watched, and closed by abort when the reader leaves or the answer is complete. */
+/** One exchange, opened by the SDK and read as those of the other providers are: the SDK itself reads an event at a time, slowly. */
 const exchange = Effect.fnUntraced(function*(client: Client, catalog: Catalog["Service"], request: Request) {
   const url = `${client.baseURL}/v1/messages`
   const watch = yield* Idle.watch
-  const failure = (error: unknown): AiError.AiError =>
-    watch.expired() ? failures.silent(url, watch.timeoutMs) : classify(error, url)
-  const entry = catalog.find(ModelRef.make(`anthropic:${request.model}`))
-  const { data, request_id } = yield* Effect.tryPromise({
-    try: () =>
-      watch.waitFor(() =>
-        client.messages.create(body(request, entry), { signal: watch.signal, middleware: [observe(watch)] }).withResponse()
-      ),
-    catch: failure
+  const sent = body(request, catalog.find(ModelRef.make(`anthropic:${request.model}`)))
+  const response = yield* Effect.tryPromise({
+    try: () => watch.waitFor(() => client.messages.create(sent, { signal: watch.signal, middleware }).asResponse()),
+    catch: (error) => watch.expired() ? failures.silent(url, watch.timeoutMs) : classify(error, url)
   })
-  const events = data[Symbol.asyncIterator]()
-  const decoder = new Decoder(request_id ?? null)
-
-  /** The parts of the next event that has some; nothing at the end of the bytes. */
-  const next = async (): Promise<Parts | undefined> => {
-    while (true) {
-      const event = await watch.waitFor(() => events.next())
-      if (event.done === true) return undefined
-      const parts = decoder.decode(event.value)
-      if (isParts(parts)) return parts
-    }
-  }
-  const read = Effect.tryPromise({ try: next, catch: failure })
-
-  const pull: Pull.Pull<Parts, AiError.AiError> = Effect.gen(function*() {
-    if (decoder.finished) return yield* Cause.done()
-    const parts = yield* read
-    if (parts !== undefined) return parts
-    return yield* (watch.expired() ? failures.silent(url, watch.timeoutMs) : failures.cutOff(url))
-  })
-  return Stream.fromPull(Effect.succeed(pull))
+  return Wire.parts(response, watch, { url, failures, decoder: decoder(response.headers) })
 })
 
 /** The tokens of a request, which asks nothing of the model and costs nothing. */

@@ -12,10 +12,10 @@ export const IdleTimeout = Context.Reference<Duration.Duration>("conductor-ai/Mo
 /** Ends one exchange with a provider when its scope closes, or when the provider has been silent for too long. */
 export interface Watch {
   readonly signal: AbortSignal
-  /** Passes a response on and takes note of its bytes, those too that a decoder swallows. */
-  readonly through: (response: Response) => Response
   /** Waits for a promise of the provider's; the time between two such waits is the reader's and does not count. */
   readonly waitFor: <A>(next: () => Promise<A>) => Promise<A>
+  /** Gives the rest of a finished exchange a second to come before the connection is closed, so that it can be used again. */
+  readonly leave: (rest: () => Promise<unknown>) => void
   /** Whether silence ended the exchange. */
   readonly expired: () => boolean
   readonly timeoutMs: number
@@ -25,15 +25,13 @@ export interface Watch {
 export const watch: Effect.Effect<Watch, never, Scope.Scope> = Effect.gen(function*() {
   const timeoutMs = Duration.toMillis(yield* IdleTimeout)
   const clock = yield* Clock.Clock
+  let rest: Effect.Effect<unknown, unknown> = Effect.void
   const controller = yield* Effect.acquireRelease(
     Effect.sync(() => new AbortController()),
-    (controller) => Effect.sync(() => controller.abort())
+    (controller) => Effect.forkDetach(Effect.ensuring(Effect.ignore(rest), Effect.sync(() => controller.abort())), { startImmediately: true })
   )
   let since: number | undefined
   let expired = false
-  const touch = () => {
-    if (since !== undefined) since = clock.currentTimeMillisUnsafe()
-  }
   yield* Effect.forkScoped(Effect.gen(function*() {
     while (true) {
       const left = since === undefined ? timeoutMs : since + timeoutMs - clock.currentTimeMillisUnsafe()
@@ -45,18 +43,6 @@ export const watch: Effect.Effect<Watch, never, Scope.Scope> = Effect.gen(functi
   }))
   return {
     signal: controller.signal,
-    through: (response) => {
-      if (response.body === null) return response
-      const counted = response.body.pipeThrough(
-        new TransformStream<Uint8Array, Uint8Array>({
-          transform: (chunk, out) => {
-            touch()
-            out.enqueue(chunk)
-          }
-        })
-      )
-      return new Response(counted, response)
-    },
     waitFor: async (next) => {
       since = clock.currentTimeMillisUnsafe()
       try {
@@ -64,6 +50,9 @@ export const watch: Effect.Effect<Watch, never, Scope.Scope> = Effect.gen(functi
       } finally {
         since = undefined
       }
+    },
+    leave: (left) => {
+      rest = Effect.timeoutOption(Effect.tryPromise(left), "1 second")
     },
     expired: () => expired,
     timeoutMs

@@ -185,6 +185,48 @@ type Parts = readonly [Part, ...Array<Part>]
 
 const isParts = (parts: ReadonlyArray<Part>): parts is Parts => parts.length > 0
 
+const drain = async (reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> => {
+  while (!(await reader.read()).done);
+}
+
+/** Streams the parts of an answer that has begun, those of one piece of bytes together. */
+export const parts = (
+  response: globalThis.Response,
+  watch: Idle.Watch,
+  { decoder, failures, url }: { readonly url: string; readonly failures: Reason.Failures; readonly decoder: Decoder }
+): Stream.Stream<Part, AiError.AiError> => {
+  const reader = response.body?.getReader()
+  const bytes = new TextDecoder()
+  const reads = reading(decoder, failures)
+  const silent = () => watch.expired() ? failures.silent(url, watch.timeoutMs) : undefined
+
+  /** The parts of the next piece that has some; none at the end or before a failure. */
+  const next = async (): Promise<ReadonlyArray<Part>> => {
+    while (true) {
+      const parts = reads.take()
+      if (parts.length > 0 || decoder.finished || reads.over() || reads.failure() !== undefined) return parts
+      const piece = reader === undefined ? undefined : await watch.waitFor(() => reader.read())
+      if (piece === undefined || piece.done) {
+        reads.feed(bytes.decode())
+        reads.end()
+      } else {
+        reads.feed(bytes.decode(piece.value, { stream: true }))
+      }
+    }
+  }
+  const read = Effect.tryPromise({ try: next, catch: (error) => silent() ?? failures.network(url, error) })
+
+  const pull: Pull.Pull<Parts, AiError.AiError> = Effect.flatMap(read, (parts): Pull.Pull<Parts, AiError.AiError> => {
+    if (isParts(parts)) return Effect.succeed(parts)
+    if (decoder.finished) {
+      if (reader !== undefined && !reads.over()) watch.leave(() => drain(reader))
+      return Cause.done()
+    }
+    return Effect.fail(reads.failure() ?? silent() ?? failures.cutOff(url))
+  })
+  return Stream.fromPull(Effect.succeed(pull))
+}
+
 /** Built from a layer that holds nothing, so that it need not be kept. */
 const client = Effect.provide(HttpClient.HttpClient, FetchHttpClient.layer)
 
@@ -218,33 +260,7 @@ const open = Effect.fnUntraced(function*(fetch: typeof globalThis.fetch, exchang
     return yield* exchange.refused({ status: response.status, headers: response.headers, text, now: clock.currentTimeMillisUnsafe() })
   }
 
-  const reader = response.body?.getReader()
-  const decoder = exchange.decoder(response.headers)
-  const bytes = new TextDecoder()
-  const reads = reading(decoder, failures)
-
-  /** The parts of the next piece that has some; none at the end or before a failure. */
-  const next = async (): Promise<ReadonlyArray<Part>> => {
-    while (true) {
-      const parts = reads.take()
-      if (parts.length > 0 || decoder.finished || reads.over() || reads.failure() !== undefined) return parts
-      const piece = reader === undefined ? undefined : await watch.waitFor(() => reader.read())
-      if (piece === undefined || piece.done) {
-        reads.feed(bytes.decode())
-        reads.end()
-      } else {
-        reads.feed(bytes.decode(piece.value, { stream: true }))
-      }
-    }
-  }
-  const read = Effect.tryPromise({ try: next, catch: failed })
-
-  const pull: Pull.Pull<Parts, AiError.AiError> = Effect.flatMap(read, (parts): Pull.Pull<Parts, AiError.AiError> => {
-    if (isParts(parts)) return Effect.succeed(parts)
-    if (decoder.finished) return Cause.done()
-    return Effect.fail(reads.failure() ?? (watch.expired() ? failures.silent(url, watch.timeoutMs) : failures.cutOff(url)))
-  })
-  return Stream.fromPull(Effect.succeed(pull))
+  return parts(response, watch, { url, failures, decoder: exchange.decoder(response.headers) })
 })
 
 /**

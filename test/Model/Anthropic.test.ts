@@ -165,6 +165,26 @@ describe("Anthropic, own bytes", () => {
       assert.strictEqual(answer?.finish, "stop")
     }))
 
+  it.effect("reads an answer of a gateway that does not stream", () =>
+    Effect.gen(function*() {
+      const { answer, error } = yield* answerTo([], undefined, {
+        headers: { "content-type": "application/json" },
+        body: `\n${JSON.stringify({
+          id: "msg_1", type: "message", role: "assistant", model: "claude-haiku-4-5", stop_reason: "tool_use", usage: usage(3, 2),
+          content: [
+            { type: "thinking", thinking: "hm", signature: "s" }, { type: "redacted_thinking", data: "d" }, { type: "text", text: "Looking." },
+            { type: "tool_use", id: "x", name: "f", input: { a: 1 } }
+          ]
+        })}`
+      })
+      assert.isUndefined(error)
+      assert.deepInclude(answer, { finish: "tool-calls", servedModel: "claude-haiku-4-5" })
+      assert.deepStrictEqual(answer?.parts, [
+        { type: "reasoning", text: "hm", opaque: { anthropic: { signature: "s" } } }, { type: "reasoning", text: "", opaque: { anthropic: { redacted: "d" } } },
+        { type: "text", text: "Looking." }, { type: "tool-call", id: "x", name: "f", arguments: "{\"a\":1}" }
+      ])
+    }))
+
   it.effect("survives events without their fields", () =>
     Effect.gen(function*() {
       const { answer, error } = yield* answerTo([

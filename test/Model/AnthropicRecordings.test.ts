@@ -3,7 +3,7 @@ import { Effect, Option } from "effect"
 import * as Money from "../../src/Money.ts"
 import { Models, price } from "../../src/Model.ts"
 import { ModelRef, type Transcript } from "../../src/Run.ts"
-import { answerTo, atEveryByteOnce, type Check, failureOf, models, recordings, request, streamed } from "../support/anthropic.ts"
+import { answerTo, atEveryByteOnce, type Check, failureOf, models, recordings, request } from "../support/anthropic.ts"
 
 describe("Anthropic, recordings", () => {
   const recorded = recordings("anthropic")
@@ -61,12 +61,12 @@ describe("Anthropic, recordings", () => {
   })
 
   for (const exchange of recorded.filter(({ status }) => status === 200)) {
-    const body = exchange.body.startsWith("{") ? streamed(JSON.parse(exchange.body)) : exchange.body
+    const { body } = exchange
 
     it.effect(`${exchange.name}, whole, and its cost`, () =>
       Effect.gen(function*() {
         const outcome = yield* answerTo([], request({ model: String(exchange.request["model"]) }), { body })
-        check(exchange.body)(outcome)
+        check(body)(outcome)
         const resolved = yield* Effect.flatMap(Models, (models) => models.resolve(ModelRef.make(`anthropic:${String(exchange.request["model"])}`)))
         const answer = outcome.answer
         assert.isDefined(answer)
@@ -77,7 +77,7 @@ describe("Anthropic, recordings", () => {
         ])))
       }).pipe(Effect.provide(models("http://127.0.0.1:9"))))
 
-    it.live(`${exchange.name}, cut at every byte and in pieces of one`, () => atEveryByteOnce(body, check(exchange.body)), 240_000)
+    it.live(`${exchange.name}, cut at every byte and in pieces of one`, () => atEveryByteOnce(body, check(body)), 240_000)
   }
 
   for (const exchange of recorded.filter(({ status }) => status !== 200)) {

@@ -9,6 +9,7 @@ import { durable } from "./durable.ts"
 import { machine, timed } from "./measure.ts"
 import { restart } from "./restart.ts"
 import { type Server, start } from "./server.ts"
+import { stream } from "./stream.ts"
 
 /** A process of its own, whose heap nothing else has used. */
 const memory = () =>
@@ -39,6 +40,7 @@ const bounded = (seconds: number, part: () => Promise<void>) => async () => {
 
 const parts: ReadonlyMap<string, () => Promise<void>> = new Map([
   ["memory", bounded(95, memory)],
+  ["stream", bounded(95, stream)],
   ["durable", bounded(230, withServer(durable))],
   ["concurrent", bounded(150, withServer(concurrent))],
   ["restart", bounded(150, withServer(restart))]

@@ -44,34 +44,6 @@ export const end = (stop_reason: string | null, use: object = { output_tokens: 5
   { type: "message_stop" }
 ]
 
-/** The stream of events that a message, answered whole, would have come as. */
-export const streamed = (message: {
-  readonly content: ReadonlyArray<Readonly<Record<string, unknown>> & { readonly type: string }>
-  readonly usage: object
-  readonly stop_reason: string
-}): string =>
-  sse([
-    { type: "message_start", message: { ...message, content: [], stop_reason: null } },
-    ...message.content.flatMap((content, index) => {
-      switch (content.type) {
-        case "text":
-          return block(index, { ...content, text: "" }, { type: "text_delta", text: content["text"] })
-        case "thinking":
-          return block(
-            index,
-            { ...content, thinking: "", signature: "" },
-            { type: "thinking_delta", thinking: content["thinking"] },
-            { type: "signature_delta", signature: content["signature"] }
-          )
-        case "tool_use":
-          return block(index, { ...content, input: {} }, { type: "input_json_delta", partial_json: JSON.stringify(content["input"]) })
-        default:
-          return block(index, content)
-      }
-    }),
-    ...end(message.stop_reason, message.usage)
-  ])
-
 export const headers = { "request-id": "req_1" }
 
 export const asked = asking({

@@ -209,6 +209,20 @@ export const transportFaults = (name: string, asked: Asking, { begins, begun, en
         assert.strictEqual(answer?.finish, "stop")
       }))
 
+    it.live("and its connection is used again where its end comes soon, and otherwise closed", () =>
+      Effect.scoped(Effect.gen(function*() {
+        const server = yield* replay({ body: begun + rest, headers: asked.headers })
+        for (let turn = 0; turn < 8; turn++) {
+          const { answer } = yield* ask(server.url)
+          assert.strictEqual(answer?.finish, "stop")
+        }
+        // The next request may begin before the end of the answer before it has come.
+        assert.isBelow(server.connections(), 4)
+        server.play({ body: begun + rest, headers: asked.headers, then: "hang" })
+        yield* ask(server.url)
+        yield* server.closed
+      })))
+
     it.live("interruption closes the connection", () =>
       Effect.gen(function*() {
         const fiber = yield* first({ body: begun, then: "hang" }, (fiber) => Fiber.interrupt(fiber))

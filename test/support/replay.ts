@@ -29,6 +29,8 @@ export interface Received {
 export interface Replay {
   readonly url: string
   readonly received: ReadonlyArray<Received>
+  /** How many connections there have been. */
+  readonly connections: () => number
   /** Completes when the client has closed a connection whose answer was not over. */
   readonly closed: Effect.Effect<void>
   /** Completes when every byte of an answer has been written. */
@@ -103,6 +105,8 @@ export const replay = (...first: ReadonlyArray<Script>): Effect.Effect<Replay, n
         write(0)
       })
     })
+    let connections = 0
+    server.on("connection", () => connections++)
     yield* Effect.acquireRelease(
       Effect.promise(() => new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))),
       () => Effect.promise(() => {
@@ -114,6 +118,7 @@ export const replay = (...first: ReadonlyArray<Script>): Effect.Effect<Replay, n
     return {
       url: `http://127.0.0.1:${port}`,
       received,
+      connections: () => connections,
       closed: closed.wait,
       written: written.wait,
       play: (...next) => {

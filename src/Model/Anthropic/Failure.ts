@@ -1,5 +1,5 @@
 import type * as AiError from "effect/ai/AiError"
-import { isText } from "../Json.ts"
+import { isRecord, isText } from "../Json.ts"
 import * as Reason from "../Reason.ts"
 
 /** The failures of Anthropic. */
@@ -53,19 +53,32 @@ const statusOfType: Readonly<Record<string, number>> = {
 
 const spent = /spend_limit|billing|credit/
 
-/** What the SDK threw, classified. */
-export const classify = (error: unknown, url: string): AiError.AiError => {
-  const { code, headers, message, requestId, status: given, type } = facts(error)
-  const status = given ?? (type === undefined ? undefined : statusOfType[type] ?? 500)
-  if (status === undefined) {
-    return error instanceof SyntaxError
-      ? failures.malformed(`the answer held an event that is not JSON: ${message}`, requestId)
-      : failures.network(url, error)
-  }
+const refused = ({ code, headers, message, requestId, status: given, type }: Facts): AiError.AiError => {
+  const status = given ?? statusOfType[type ?? ""] ?? 500
   const retryAfter = Reason.retryAfter(headers)
   const isSpent = (status >= 400 && status < 500 && spent.test(`${code} ${type}`)) || /credit balance/i.test(message) ||
     // A limit that names no time to come back at is one of spending; within a stream there is no such header.
     (given === 429 && retryAfter === undefined && headers?.get("x-should-retry") !== "true")
   const kind = isSpent ? "spent" : status === 400 && /prompt is too long|context (window|limit)/i.test(message) ? "too long" : undefined
   return failures.refused({ status, message, kind, retryAfter, requestId, errorType: type, errorCode: code })
+}
+
+/** What the SDK threw, classified. */
+export const classify = (error: unknown, url: string): AiError.AiError => {
+  const known = facts(error)
+  return known.status === undefined && known.type === undefined ? failures.network(url, error) : refused(known)
+}
+
+/** The `error` of an event within an answer. */
+export const within = (error: unknown, requestId: string | undefined): AiError.AiError => {
+  const fields = isRecord(error) ? error : {}
+  const details = isRecord(fields["details"]) ? fields["details"] : {}
+  return refused({
+    status: undefined,
+    type: text(fields["type"]),
+    code: text(details["error_code"]),
+    message: text(fields["message"]) ?? "the answer failed without a reason",
+    headers: undefined,
+    requestId
+  })
 }

@@ -1,6 +1,9 @@
 import type { RawMessageStreamEvent } from "@anthropic-ai/sdk/resources/messages"
+import type * as AiError from "effect/ai/AiError"
 import type * as Response from "effect/ai/Response"
 import { isCount, isRecord, isText, parseObject } from "../Json.ts"
+import type * as Wire from "../Wire.ts"
+import { within } from "./Failure.ts"
 
 type Part = Response.StreamPartEncoded
 type Finish = Response.FinishPartEncoded
@@ -84,25 +87,35 @@ class Counts {
 }
 
 /**
- * Turns the events of one answer into parts. What it does not know (an event, a kind of block or delta, a stop reason)
- * it skips or names, and never fails on; `undefined` for an event means that the stream has ended.
+ * Turns the events of one answer into parts; a whole answer of a gateway that does not stream is one event. What it does
+ * not know (an event, a kind of block or delta, a stop reason) it skips or names, and never fails on.
  */
-export class Decoder {
+export class Decoder implements Wire.Decoder {
   readonly #requestId: string | null
   readonly #blocks = new Map<number, Block>()
   readonly #counts = new Counts()
   #started = false
   #stop: string | null = null
   #details: { readonly category: string | null; readonly explanation: string | null } | undefined
-  /** Whether the answer is complete; a stream that ends before that has failed. */
   finished = false
 
   constructor(requestId: string | null) {
     this.#requestId = requestId
   }
 
-  decode(event: RawMessageStreamEvent): Array<Part> {
-    const out: Array<Part> = []
+  decode(value: unknown, out: Array<Part>): AiError.AiError | undefined {
+    if (!isRecord(value)) return undefined
+    if (value["type"] === "error") return within(value["error"], this.#requestId ?? undefined)
+    if (value["type"] === "message") this.#whole(value, out)
+    // The fields that the SDK promises are looked at as if they might not be there.
+    else this.#event(value as unknown as RawMessageStreamEvent, out)
+    return undefined
+  }
+
+  /** Only `message_stop` ends an answer. */
+  end(): void {}
+
+  #event(event: RawMessageStreamEvent, out: Array<Part>): void {
     switch (event.type) {
       case "message_start": {
         this.#counts.read({ ...event.message?.usage })
@@ -131,7 +144,18 @@ export class Decoder {
         this.#finish(out)
         break
     }
-    return out
+  }
+
+  #whole(message: Readonly<Record<string, unknown>>, out: Array<Part>): void {
+    const { content, ...rest } = message
+    const blocks: ReadonlyArray<unknown> = Array.isArray(content) ? content : []
+    const { stop_details, stop_reason, usage } = rest
+    for (const event of [
+      { type: "message_start", message: rest },
+      ...blocks.flatMap((content_block, index) => [{ type: "content_block_start", index, content_block }, { type: "content_block_stop", index }]),
+      { type: "message_delta", delta: { stop_reason, stop_details }, usage },
+      { type: "message_stop" }
+    ]) this.decode(event, out)
   }
 
   #metadata(id: unknown, model: unknown): Part {
