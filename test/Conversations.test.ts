@@ -24,14 +24,17 @@ const plugin = Plugin.make("weather", {
 
 const agent = Agent.make("assistant", { instructions: "Be brief.", model: "anthropic:claude-sonnet-5-5", plugins: [plugin] })
 
+/** The agent with other instructions, which goes on with what the one before began. */
+const upgraded = Agent.make("assistant", { instructions: "Be kind.", model: "anthropic:claude-sonnet-5-5", plugins: [plugin], upgrade: () => Agent.adopt() })
+
 /** The runtime on a directory, with every provider at the address of a server. */
-const runtime = (dir: string, server: Replay) => {
+const runtime = (dir: string, server: Replay, agents: ReadonlyArray<typeof agent> = [agent]) => {
   const variables = Object.fromEntries(["ANTHROPIC", "OPENROUTER", "GEMINI"].flatMap((name) => [[`${name}_API_KEY`, "test"], [`${name}_BASE_URL`, server.url]]))
   const models = Layer.fresh(Model.Models.layer).pipe(
     Layer.provideMerge(Model.Catalog.layerShipped),
     Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown(variables)))
   )
-  return Conductor.layerEmbedded({ agents: [agent], models, dir })
+  return Conductor.layerEmbedded({ agents, models, dir })
 }
 
 // The answers of each provider: reasoning with all that is opaque, and a call or the last word.
@@ -224,5 +227,65 @@ describe("A conversation that changes the model", () => {
           if (asked === third) assert.isTrue("reasoning_details" in one || "reasoning_content" in one)
         }
       }
+    }).pipe(Effect.scoped), 60_000)
+})
+
+describe("A conversation whose instructions change", () => {
+  const [{ answer, answers, expected, opaque, ref }, gemini] = providers
+  const model = Run.ModelRef.make(ref)
+
+  it.live("in the middle of a run: reasoning that is bound to the old ones is left out, and what comes after it stays", () =>
+    Effect.gen(function*() {
+      const dir = yield* freshDirectory
+      const server = yield* replay(...[answer(1, "weather"), answer(2, "weather"), answer(3, "weather"), answer(4, undefined)].map((body) => ({ body })))
+      const approve = Effect.gen(function*() {
+        for (const { id } of yield* Conductor.approvals()) yield* Conductor.decide(id, { decision: "approved" })
+      })
+      const run = yield* Effect.gen(function*() {
+        const run = yield* Conductor.start(agent, "Weather?", { model })
+        yield* Effect.flip(Conductor.result(run))
+        yield* approve
+        assert.strictEqual((yield* Effect.flip(Conductor.result(run)))._tag, "RunWaiting")
+        return run
+      }).pipe(Effect.provide(runtime(dir, server)))
+      yield* Effect.gen(function*() {
+        yield* approve
+        yield* Effect.flip(Conductor.result(run))
+        yield* approve
+        yield* Conductor.result(run)
+      }).pipe(Effect.provide(runtime(dir, server, [upgraded])))
+
+      const [, second, third, fourth] = bodies(server)
+      assert.strictEqual(second.system[0].text, "Be brief.")
+      assert.deepStrictEqual(answers(second).map(opaque), [expected(1, true)])
+      assert.strictEqual(third.system[0].text, "Be kind.")
+      assert.deepStrictEqual(answers(third).map(opaque), [[], []])
+      assert.deepStrictEqual(answers(fourth).map(opaque), [[], [], expected(3, true)])
+      for (const body of [second, third, fourth]) {
+        const { calls, results } = paired(body)
+        assert.deepStrictEqual(calls, results)
+      }
+    }).pipe(Effect.scoped), 60_000)
+
+  it.live("between the runs of a session: so too, and the old instructions find their own reasoning again", () =>
+    Effect.gen(function*() {
+      const dir = yield* freshDirectory
+      const server = yield* replay(...[1, 2, 3].map((run) => ({ body: answer(run, undefined) })))
+      for (const one of [agent, upgraded, agent]) {
+        yield* Conductor.run("assistant", "Weather?", { session: "s", model }).pipe(Effect.provide(runtime(dir, server, [one])))
+      }
+      const [, second, third] = bodies(server)
+      assert.deepStrictEqual(answers(second).map(opaque), [[]])
+      assert.deepStrictEqual(answers(third).map(opaque), [expected(1, false), []])
+    }).pipe(Effect.scoped), 60_000)
+
+  it.live("what is bound to nothing before it stays", () =>
+    Effect.gen(function*() {
+      const dir = yield* freshDirectory
+      const server = yield* replay(...[gemini.answer(1, "look"), gemini.answer(2, undefined), gemini.answer(3, undefined)].map((body) => ({ body })))
+      for (const one of [agent, upgraded]) {
+        yield* Conductor.run("assistant", "Weather?", { session: "s", model: Run.ModelRef.make(gemini.ref) }).pipe(Effect.provide(runtime(dir, server, [one])))
+      }
+      assert.deepStrictEqual(gemini.answers(bodies(server)[2]).map(gemini.opaque), [gemini.expected(1, true), gemini.expected(2, false)])
     }).pipe(Effect.scoped), 60_000)
 })

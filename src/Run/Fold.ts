@@ -32,6 +32,7 @@ const begin = (logged: Logged, event: Extract<RunEvent, { _tag: "RunStarted" }>)
   since: logged.at,
   turnsBefore: 0,
   messages: [{ role: "user", text: event.prompt ?? JSON.parse(event.input) }],
+  moved: 0,
   open: null,
   queued: [],
   later: [],
@@ -68,6 +69,9 @@ const release = (state: RunState): RunState => {
   const isAnswered = state.messages.at(-1)?.role === "assistant" && state.finish !== "pause"
   return next === undefined || !isAnswered ? state : { ...state, messages: [...state.messages, said(next)], later }
 }
+
+/** How many messages there are once the answer that is being worked on has its place among them. */
+const written = ({ messages, open }: RunState): number => messages.length + (open === null ? 0 : 1)
 
 const withCall = (state: RunState, id: string, change: (call: Call) => Call): RunState => {
   if (state.open === null) return state
@@ -229,6 +233,7 @@ const apply = (state: RunState, event: RunEvent, at: number): RunState => {
         ...state,
         ...bill(state, event),
         messages: [{ role: "user", text: event.summary }, ...state.messages.slice(event.through)],
+        moved: written(state) - event.through + 1,
         measured: null
       }
     case "ChildEnded":
@@ -237,6 +242,9 @@ const apply = (state: RunState, event: RunEvent, at: number): RunState => {
       return release({
         ...state,
         definition: event.to,
+        moved: written(state),
+        // It was measured with the instructions and tools of before.
+        measured: null,
         queued: event.note === undefined ? state.queued : [...state.queued, event.note]
       })
     case "RunParked":

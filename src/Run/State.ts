@@ -67,6 +67,8 @@ export interface RunState {
   readonly turnsBefore: number
   /** The conversation of this run, always valid: an answer enters it together with all its results. */
   readonly messages: ReadonlyArray<Message>
+  /** How many of its messages were written before the instructions, the tools or the messages before them became others. */
+  readonly moved: number
   /** The answer whose calls are not all done. */
   readonly open: { readonly message: AssistantMessage; readonly calls: ReadonlyArray<Call> } | null
   /** Messages that wait for the answer under way. */

@@ -15,11 +15,12 @@ import type * as Agent from "../Agent.ts"
 import { Inbox } from "../Inbox.ts"
 import type { Models, Router } from "../Model.ts"
 import {
-  AgentNotRegistered, Fenced, fold, isOver, type RunConflict, type RunEvent, type RunId, type RunState, ShuttingDown, StorageFailed,
+  AgentNotRegistered, type DefinitionHash, Fenced, fold, isOver, type RunConflict, type RunEvent, type RunId, type RunState, ShuttingDown, StorageFailed,
   type Transcript
 } from "../Run.ts"
 import { type AppendError, RunLog, Store } from "../RunLog.ts"
 import * as Telemetry from "../Telemetry.ts"
+import { conversationOf } from "./Conversation.ts"
 import { continued } from "./Definition.ts"
 import { type Journal, makeJournal } from "./Journal.ts"
 import { failRun, performRun } from "./Loop.ts"
@@ -105,22 +106,22 @@ export const makeClaims = Effect.gen(function*() {
       }))
     })
 
-  /** The conversation of a session up to a place in one of its runs. */
-  const historyOf = (after: After): Effect.Effect<ReadonlyArray<Transcript.Message>, StorageFailed> =>
+  /** The conversation of a session up to a place in one of its runs, as it goes on under a definition. */
+  const historyOf = (after: After, definition: DefinitionHash): Effect.Effect<ReadonlyArray<Transcript.Message>, StorageFailed> =>
     after === null ? Effect.succeed([]) : log.read(after.run).pipe(
       Stream.takeWhile((logged) => logged.seq <= after.seq),
       Stream.runFold((): RunState | undefined => undefined, fold),
       Effect.flatMap((state) =>
         state === undefined
           ? Effect.succeed([])
-          : Effect.map(historyOf(state.started.after), (earlier) => [...earlier, ...state.messages])
+          : Effect.map(historyOf(state.started.after, definition), (earlier) => [...earlier, ...conversationOf(state, definition)])
       )
     )
 
   const readMail = (journal: Journal) => Effect.map(inbox.waiting(journal.run), journal.deliver)
 
   const open = (run: RunId, epoch: number, registered: Agent.Registered, after: After, state: RunState | undefined) =>
-    Effect.flatMap(historyOf(after), (history) =>
+    Effect.flatMap(historyOf(after, registered.definition.hash), (history) =>
       Effect.provideContext(makeJournal({ run, epoch, registered, history, state, services }), services))
 
   const launch = Effect.fnUntraced(function*(journal: Journal) {

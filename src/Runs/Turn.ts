@@ -10,6 +10,7 @@ import * as Money from "../Money.ts"
 import { AttemptId, type AttemptError, type RunEvent, type RunState, type Transcript } from "../Run.ts"
 import type { AppendError } from "../RunLog.ts"
 import { type Attempt, billFor, boundOf, chargeOf, lostBill, reserveOf, uncounted } from "./Bill.ts"
+import { conversationOf } from "./Conversation.ts"
 import type { Journal } from "./Journal.ts"
 import { closeChat, inChat } from "./Spans.ts"
 
@@ -17,10 +18,11 @@ const requestOf = (journal: Journal, state: RunState, resolved: Model.Resolved):
   const output = journal.registered.output?.(resolved.ref)
   const limit = state.limits.outputTokens
   const maxOutput = Option.match(resolved.entry, { onNone: () => limit, onSome: (entry) => Math.min(limit, entry.maxOutput) })
+  const messages = conversationOf(state, journal.registered.definition.hash)
   const request: Model.Request = {
     model: resolved.id,
     system: journal.registered.agent.instructions,
-    messages: journal.history.length === 0 ? state.messages : [...journal.history, ...state.messages],
+    messages: journal.history.length === 0 ? messages : [...journal.history, ...messages],
     tools: journal.registered.specs,
     maxOutput
   }

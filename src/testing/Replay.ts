@@ -16,6 +16,7 @@ import {
 } from "../Run.ts"
 import { RunLog } from "../RunLog.ts"
 import { encodeInput } from "../Runs.ts"
+import { conversationOf } from "../Runs/Conversation.ts"
 import { type Journal, makeJournal } from "../Runs/Journal.ts"
 import { failRun, performRun } from "../Runs/Loop.ts"
 import { requestText } from "./Difference.ts"
@@ -126,7 +127,7 @@ export const run = <const A extends ReadonlyArray<Agent.Any>, const O extends Op
         ...rest,
         system: instructions,
         tools: tools.map(({ description, name, parameters }) => ({ name, description, parameters })),
-        messages: [...history, ...state.messages]
+        messages: [...history, ...conversationOf(state, definition())]
       }
       // For another provider than the definition's own a schema is written otherwise than there.
       const schema = asked !== undefined && state.model.split(":")[0] !== now.writtenFor.split(":")[0] ? asked.schema : output
