@@ -108,8 +108,8 @@ export class Budget extends Context.Service<Budget, {
   ) => Effect.Effect<void, StorageFailed>
   /** Removes the limit of a scope; true where there was one. */
   readonly remove: (org: OrgId, scope: string) => Effect.Effect<boolean, StorageFailed>
-  /** All budgets of an organisation by scope, as they are now. */
-  readonly list: (org: OrgId) => Effect.Effect<ReadonlyArray<Balance>, StorageFailed>
+  /** All budgets of an organisation by scope, as they are now; with `idleRuns` false without those of runs that hold nothing. */
+  readonly list: (org: OrgId, options?: { readonly idleRuns?: boolean }) => Effect.Effect<ReadonlyArray<Balance>, StorageFailed>
   /**
    * Corrects what an attempt that has ended cost by what its provider reports later: the ledger gets a row with the difference, and it is
    * spent more or less of the budgets that were charged for it and are in that period still, and costs the run more or less. The same
@@ -130,7 +130,7 @@ export class Budget extends Context.Service<Budget, {
         const action = yield* act(org, "budget.remove", scope, undefined)
         return yield* sql.together("budget", Effect.tap(sql.remove(org, scope), (removed) => removed ? audit.append(action) : Effect.void))
       }),
-      list: Effect.fn("Budget.list")((org) => Effect.map(sql.list(org), (rows) => rows.map(balanceOf))),
+      list: Effect.fn("Budget.list")((org, options) => Effect.map(sql.list(org, options?.idleRuns !== false), (rows) => rows.map(balanceOf))),
       correct: Effect.fn("Budget.correct")(function*(org, attempt, report) {
         const corrected = yield* sql.together("correct", Effect.tap(sql.correct(org, attempt, report), (corrected) =>
           corrected?.changed === true ? Effect.flatMap(correcting(org, attempt, corrected), audit.append) : Effect.void))
@@ -155,7 +155,9 @@ export class Budget extends Context.Service<Budget, {
         if (removed) yield* audit.append(yield* act(org, "budget.remove", scope, undefined))
         return removed
       }),
-      list: Effect.fn("Budget.list")((org) => Effect.map(now, (at) => budgets.list(org, at).map(balanceOf))),
+      list: Effect.fn("Budget.list")((org, options) =>
+        Effect.map(now, (at) => budgets.list(org, at).filter((one) =>
+          options?.idleRuns !== false || one.reserved > 0n || !one.scope.startsWith("run:")).map(balanceOf))),
       correct: Effect.fn("Budget.correct")(function*(org, attempt, report) {
         const corrected = correct(tables, org, attempt, report, (yield* now).at)
         if (corrected === undefined) return yield* new AttemptNotFound({ attempt })

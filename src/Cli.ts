@@ -16,6 +16,7 @@ import * as fs from "node:fs"
 import { approvals } from "./Cli/Approvals.ts"
 import { approve } from "./Cli/Approve.ts"
 import { audit } from "./Cli/Audit.ts"
+import { budgets } from "./Cli/Budgets.ts"
 import { cancel } from "./Cli/Cancel.ts"
 import { cost } from "./Cli/Cost.ts"
 import { demo } from "./Cli/Demo.ts"
@@ -44,7 +45,7 @@ const version = Effect.sync(() => String(JSON.parse(fs.readFileSync(new URL("../
 
 const conductor = Command.make("conductor").pipe(
   Command.withDescription("A durable, audited, priced agent runtime"),
-  Command.withSubcommands([run, demo, runs, show, send, cancel, retry, approvals, approve, deny, resolve, exportRun, replay, cost, models, tools, audit, migrate, doctor])
+  Command.withSubcommands([run, demo, runs, show, send, cancel, retry, approvals, approve, deny, resolve, exportRun, replay, cost, budgets, models, tools, audit, migrate, doctor])
 )
 
 /** What is wrong with a command as one sentence. */

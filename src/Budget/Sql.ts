@@ -57,13 +57,13 @@ export const makeSql = Effect.map(SqlClient.SqlClient, (sql) => {
     }),
 
     /** As they are now: of a period that is over nothing counts but what is still reserved. */
-    list: (org: string) =>
+    list: (org: string, idleRuns: boolean) =>
       sql`SELECT scope, limit_usd AS limit, period, reserved_usd AS reserved,
           CASE WHEN until <= now() THEN 0 ELSE spent_usd END AS spent,
           CASE WHEN until <= now() THEN least(excess_usd, greatest(reserved_usd - limit_usd, 0)) ELSE excess_usd END AS excess,
           CASE WHEN isfinite(since) THEN (extract(epoch FROM CASE WHEN until <= now() THEN conductor_period_since(period, now()) ELSE since END) * 1000)::bigint END AS since,
           (extract(epoch FROM CASE WHEN until <= now() THEN conductor_period_until(period, now()) ELSE until END) * 1000)::bigint AS until
-        FROM budgets WHERE org_id = ${org} AND NOT removed ORDER BY scope COLLATE "C"`.pipe(
+        FROM budgets WHERE org_id = ${org} AND NOT removed AND (${idleRuns} OR reserved_usd > 0 OR NOT starts_with(scope, 'run:')) ORDER BY scope COLLATE "C"`.pipe(
         Effect.map((rows) => decodeRows(rows).map((row) => ({ ...row, since: numberOf(row.since), until: numberOf(row.until) }))),
         failed("budgets")
       ),

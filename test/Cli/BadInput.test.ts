@@ -35,6 +35,9 @@ const bad: ReadonlyArray<readonly [args: ReadonlyArray<string>, code: number, se
   [["runs", "--limit", "0"], 2, /^Invalid value for flag --limit: "0"\. Expected a number from 1 to 10000\./],
   [["runs", "--status", "odd"], 2, /^Invalid value for flag --status/],
   [["audit", "verify", "--expect", "1:zz"], 2, /^Invalid value for flag --expect/],
+  [["budgets", "set", "org"], 2, /^Missing required argument: amount/],
+  [["budgets", "set", "org", "much"], 2, /^Invalid value for argument <amount>: "much"\. Expected an amount of dollars such as 0\.50\. See/],
+  [["budgets", "set", "org", "1", "--period", "year"], 2, /^Invalid value for flag --period: "year"/],
   [["approvals", "--limit", "none"], 2, /^Invalid value for flag --limit/],
   [["approve"], 2, /^Missing required argument: id/],
   [["approve", "x", "--params", "{dollars: 5}"], 2, /^--params is not JSON \(.*\): write it as '\{"name": "value"\}'\.$/],
@@ -81,6 +84,15 @@ describe("bad input", () => {
         ["show", "abc"], ["show", id], ["cancel", id], ["retry", id], ["resolve", id, "c1", "--happened"], ["send", id, "Hurry"], ["export", id],
         ["export", "abc"], ["replay", id]
       ]
+      const scopes = [["budgets", "set", "everything", "1"], ["budgets", "set", "session:", "1"], ["budgets", "remove", ""]]
+      for (const args of scopes) {
+        const { code, err, out } = yield* conductor([...args, ...place])
+        assert.deepStrictEqual([code, err, out], [2, `The scope "${args[2]}" is not known: write org, org:NAME, session:ID or run:ID.\n`, ""])
+      }
+      const run = yield* conductor(["budgets", "set", `run:${id}`, "1", ...place])
+      assert.deepStrictEqual([run.code, run.err], [1, `There is no run "${id}".\n`])
+      const none = yield* conductor(["budgets", "remove", "org", ...place])
+      assert.deepStrictEqual([none.code, none.err], [1, "There is no budget of org:local: see conductor budgets --all.\n"])
       for (const args of commands) {
         const { code, err, out } = yield* conductor([...args, ...place])
         assert.deepStrictEqual([code, err, out], [1, `There is no run "${args[1]}".\n`, ""])
