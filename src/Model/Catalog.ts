@@ -54,7 +54,14 @@ const fields = {
   returnsReasoning: Schema.Boolean
 }
 
+/**
+ * The dearest host that may answer where a provider passes requests on to hosts of several prices, in dollars per million
+ * tokens: what is set aside before a request, and the most that it allows. The list price is that of the cheapest.
+ */
+const Ceiling = Schema.Struct({ input: Rate, output: Rate })
+
 const standing = {
+  ceiling: Schema.optionalKey(Ceiling),
   /** What it is good at; without them it is never chosen by task. */
   tasks: Schema.optionalKey(Strengths),
   /** How dear it is, by its prices; see {@link budgetOf}. A model without a price has none. */
@@ -125,13 +132,12 @@ const unknown: Omit<Entry, "ref"> = {
   returnsReasoning: false
 }
 
-/** New base prices without tiers end the tiers of the entry as shipped: they belonged to the old prices, as its budget did. */
-const merge = (shipped: Entry | undefined, user: UserEntry): Entry => ({
-  ...unknown,
-  ...shipped,
-  ...(user.prices === undefined ? {} : { tiers: [], budget: budgetOf(user.prices) }),
-  ...user
-})
+/** New base prices end what belonged to those as shipped, unless it is given too: tiers, ceiling and budget. */
+const merge = (shipped: Entry | undefined, user: UserEntry): Entry => {
+  if (user.prices === undefined) return { ...unknown, ...shipped, ...user }
+  const { ceiling: _, ...known } = { ...unknown, ...shipped }
+  return { ...known, tiers: [], budget: budgetOf(user.prices), ...user }
+}
 
 const make = (entries: ReadonlyArray<Entry>, version: string): Catalog["Service"] => {
   const byRef = new Map(entries.map((entry) => [entry.ref, entry]))

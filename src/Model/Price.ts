@@ -45,6 +45,24 @@ export const price = (entry: Entry, usage: Usage): Option.Option<Money.Money> =>
   return Option.some(Money.charge(quantities))
 }
 
+/** A rate raised as far as the dearest host's is above the list's. */
+const raised = (rate: Money.Money, list: Money.Money, ceiling: Money.Money): Money.Money =>
+  ceiling <= list || list === 0n ? rate : Money.Money.make((rate * ceiling + list - 1n) / list)
+
+/** The rates that the dearest host which may answer can have: every kind of input is raised as its input is. */
+const mostOf = ({ ceiling, prices }: Entry, rates: Prices): Prices => {
+  if (ceiling === undefined || prices === undefined) return rates
+  const input = (rate: Money.Money) => raised(rate, prices.input, ceiling.input)
+  return {
+    ...rates,
+    input: input(rates.input),
+    output: raised(rates.output, prices.output, ceiling.output),
+    ...(rates.cacheRead === undefined ? {} : { cacheRead: input(rates.cacheRead) }),
+    ...(rates.cacheWrite === undefined ? {} : { cacheWrite: input(rates.cacheWrite) }),
+    ...(rates.cacheWriteHour === undefined ? {} : { cacheWriteHour: input(rates.cacheWriteHour) })
+  }
+}
+
 const dearest = (rates: Prices): Money.Money => {
   let most = rates.input
   for (const rate of [rates.cacheRead, rates.cacheWrite, rates.cacheWriteHour]) {
@@ -55,7 +73,7 @@ const dearest = (rates: Prices): Money.Money => {
 
 /**
  * The most that a request can cost: all input at the dearest kind of input, all output used, in the dearest tier that
- * the prompt may fall in. Nothing where the model has no price.
+ * the prompt may fall in, at the dearest host that may answer. Nothing where the model has no price.
  */
 export const bound = (entry: Entry, inputTokensAtMost: number, maxOutput: number): Option.Option<Money.Money> => {
   if (entry.prices === undefined) return Option.none()
@@ -64,8 +82,9 @@ export const bound = (entry: Entry, inputTokensAtMost: number, maxOutput: number
   const starts = [-1, ...entry.tiers.map((tier) => tier.above)].filter((above) => input > above)
   let most = Money.zero
   for (const above of starts) {
-    const rates = ratesFor(entry, above + 1)
-    if (rates === undefined) continue
+    const listed = ratesFor(entry, above + 1)
+    if (listed === undefined) continue
+    const rates = mostOf(entry, listed)
     const charge = Money.charge([
       { units: input, perMillion: dearest(rates) },
       { units: output, perMillion: rates.output }
@@ -142,12 +161,13 @@ export const inputBound = (request: Request, measured?: Measured): number => {
   return tokens
 }
 
-/** The dearest rate of output, per million tokens, in any tier that a prompt of at most so many tokens may fall in. */
+/** The dearest rate of output, per million tokens, in any tier that a prompt of at most so many tokens may fall in, at any host. */
 export const outputRate = (entry: Entry, inputTokensAtMost: number): Option.Option<Money.Money> => {
   if (entry.prices === undefined) return Option.none()
-  let most = entry.prices.output
+  let most = mostOf(entry, entry.prices).output
   for (const tier of entry.tiers) {
-    if (inputTokensAtMost > tier.above && tier.prices.output > most) most = tier.prices.output
+    const { output } = mostOf(entry, tier.prices)
+    if (inputTokensAtMost > tier.above && output > most) most = output
   }
   return Option.some(most)
 }

@@ -63,6 +63,12 @@ describe("Catalog", () => {
         const isAnthropic = ref.startsWith("anthropic:")
         assert.deepStrictEqual([prices?.webSearch, ...tiers.map((tier) => tier.prices.webSearch)], Array(1 + tiers.length).fill(isAnthropic ? Money.usd("10") : undefined), ref)
       }
+      // Where the hosts of a model have several prices, more is set aside than the cheapest asks.
+      const routed = entries.filter(({ budget, ref }) => ref.startsWith("openrouter:") && budget !== "free")
+      for (const { ceiling, prices, ref } of routed) {
+        assert.isTrue(ceiling !== undefined && prices !== undefined && ceiling.input > prices.input && ceiling.output > prices.output, ref)
+      }
+      assert.strictEqual(entries.filter(({ ceiling }) => ceiling !== undefined).length, routed.length)
       const free = entries.filter(({ budget }) => budget === "free")
       assert.isNotEmpty(free)
       for (const { prices, ref } of free) assert.isTrue(ref.endsWith(":free") && Object.values(prices ?? {}).every((rate) => rate === 0n), ref)
@@ -133,6 +139,7 @@ describe("Catalog", () => {
       // Other prices are another budget, unless the file says which.
       assert.deepStrictEqual([opus?.budget, haiku?.budget, own.budget], ["premium", "budget", undefined])
       assert.deepStrictEqual([opus?.tasks?.coding, sonnet?.tasks?.coding], [9, 8])
+      assert.isUndefined((yield* find("openrouter:moonshotai/kimi-k3"))?.ceiling)
       const judged = yield* find("local:judged")
       assert.deepStrictEqual([judged?.tasks, judged?.budget, judged?.source, judged?.date], [{ coding: 10 }, "standard", "my own bench", "2026-11-23"])
       assert.strictEqual(Result.getOrThrow(pick({ task: "coding" }, (yield* Catalog).entries)).entry, judged)
@@ -142,6 +149,7 @@ describe("Catalog", () => {
         { ref: "anthropic:claude-haiku-5-5", prices: { input: "1", output: "1" } },
         { ref: "anthropic:claude-sonnet-5-5", maxOutput: 9 },
         { ref: "local:mine" },
+        { ref: "openrouter:moonshotai/kimi-k3", prices: { input: "3", output: "15" } },
         { ref: "local:judged", prices: { input: "0.1", output: "0.1" }, tasks: { coding: 10 }, budget: "standard", source: "my own bench", date: "2026-11-23" }
       ]
     }))))))

@@ -84,7 +84,9 @@ const rate = Arbitrary.map(
 )
 const rates = Arbitrary.all({ input: rate, output: rate, cacheRead: rate, cacheWrite: rate, cacheWriteHour: rate })
 const tiers = Arbitrary.array(Arbitrary.all({ above: Arbitrary.schema(tokens), prices: rates }), { maxLength: 3 })
-const entries = Arbitrary.map(Arbitrary.all({ prices: rates, tiers }), entry)
+const ceilings = Arbitrary.schema(Schema.UndefinedOr(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1e14 }))))
+const entries = Arbitrary.map(Arbitrary.all({ prices: rates, tiers, input: ceilings, output: ceilings }), ({ input, output, ...of }) =>
+  entry({ ...of, ...(input === undefined || output === undefined ? {} : { ceiling: { input: Money.Money.make(BigInt(input)), output: Money.Money.make(BigInt(output)) } }) }))
 const usages = Schema.Struct({ uncached: tokens, cacheRead: tokens, cacheWrite: tokens, cacheWriteHour: tokens, output: tokens, reasoning: tokens })
 
 describe("bound", () => {
@@ -93,6 +95,21 @@ describe("bound", () => {
     const most = Option.getOrThrow(bound(of, prompt + input, usage.output + output))
     assert.isTrue(most >= Option.getOrThrow(price(of, usage)))
   }, { arbitrary: { runs: 500 } })
+
+  it("is that of the dearest host which may answer, every kind of input raised as its input is", () => {
+    const routed = entry({
+      prices: { input: usd("0.2"), output: usd("1"), cacheRead: usd("0.02"), cacheWrite: usd("0.25") },
+      tiers: [{ above: 1000, prices: { input: usd("0.4"), output: usd("3") } }],
+      ceiling: { input: usd("1"), output: usd("1.5") }
+    })
+    // Five times the input price, so that writing to the cache is 1.25; half as much output again. Above 1,000: 2 and 4.5.
+    assert.deepStrictEqual(Option.map(bound(routed, 1000, 100), Money.format), Option.some("0.0014"))
+    assert.deepStrictEqual(Option.map(bound(routed, 1001, 100), Money.format), Option.some("0.002452"))
+    assert.deepStrictEqual([outputRate(routed, 1000), outputRate(routed, 1001)], [Option.some(usd("1.5")), Option.some(usd("4.5"))])
+    assert.deepStrictEqual(cost({ uncached: 1000, output: 100 }, routed), Option.some("0.0003"))
+    const low = entry({ prices: { input: usd("1"), output: usd("0") }, ceiling: { input: usd("0.5"), output: usd("2") } })
+    assert.deepStrictEqual(Option.map(bound(low, 1000, 100), Money.format), Option.some("0.001"))
+  })
 
   it("is the dearest input and all output", () => {
     assert.deepStrictEqual(Option.map(bound(haiku, 1000, 100), Money.format), Option.some("0.00025"))
@@ -107,9 +124,11 @@ describe("bound", () => {
 
 describe("outputRate", () => {
   it.prop("is the dearest of the tiers within reach", { of: entries, input: tokens }, ({ input, of }) => {
+    const { ceiling: _, ...listed } = of
     const within = [of.prices, ...of.tiers.filter((tier) => input > tier.above).map((tier) => tier.prices)]
     const dearest = within.reduce((most, rates) => rates !== undefined && rates.output > most ? rates.output : most, Money.zero)
-    assert.deepStrictEqual(outputRate(of, input), Option.some(dearest))
+    assert.deepStrictEqual(outputRate(listed, input), Option.some(dearest))
+    assert.isTrue(Option.getOrThrow(outputRate(of, input)) >= dearest)
   })
 
   it("is none without a price", () => assert.deepStrictEqual(outputRate(entry(), 1), Option.none()))

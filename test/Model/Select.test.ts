@@ -249,6 +249,22 @@ describe("an agent that names what it needs", () => {
       }).pipe(Effect.provide(runtime(keyless)))
     }).pipe(Effect.provide(Tables.layer)), 30_000)
 
+  it.live("can be replayed without keys and catalogue, with the model of the log", () =>
+    Effect.gen(function*() {
+      for (const provider of ["anthropic", "google"]) {
+        const agent = Agent.make("adder", { instructions: "Add.", model: select({ task: "coding", prefer: provider }), output: Schema.Struct({ sum: Schema.Int }) })
+        const answers = Model.Scripted.make([`{"sum":3}`])
+        const models = Model.Models.layerOf({ anthropic: answers, google: answers }).pipe(Layer.provideMerge(Model.Catalog.layerOf(house)))
+        const document = yield* Effect.gen(function*() {
+          const { output, run } = yield* Conductor.run(agent, "1 + 2")
+          assert.deepStrictEqual(output, { sum: 3 })
+          return yield* testing.Export.of(run)
+        }).pipe(Effect.provide(Conductor.layerMemory({ agents: [agent], models })))
+        const { state } = yield* testing.Replay.run(document, { agents: [agent] })
+        assert.strictEqual(state.model, provider === "anthropic" ? good.ref : alike.ref)
+      }
+    }))
+
   it("needs no service that the runtime does not bring", () => {
     const agent = Agent.make("assistant", { instructions: "Help.", model: select({ task: "agents", budget: "standard" }) })
     expectTypeOf<Agent.Services<typeof agent>>().toBeNever()

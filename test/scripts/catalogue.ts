@@ -33,6 +33,22 @@ const wanted: Record<string, ReadonlyArray<string>> = {
   ]
 }
 
+/**
+ * OpenRouter's list price is that of its cheapest host on that day, and moves: within four versions of the data, from 2026-10-15
+ * to 2026-11-10, one model's input cost 0.00576 to 0.045 and its output 0.1368 to 0.72. What the dearest host may ask is
+ * therefore a quarter more than the maker itself asks, or the list where that is dearer; where the data has no price of the
+ * maker's, twice the list. That covers all four versions.
+ */
+const makers: Record<string, readonly [provider: string, id: string]> = {
+  "deepseek/deepseek-v4.1-flash": ["deepseek", "deepseek-flash"],
+  "deepseek/deepseek-v4-flash-0731": ["deepseek", "deepseek-flash"],
+  "deepseek/deepseek-v4-pro-0813": ["deepseek", "deepseek-v4-pro"],
+  "moonshotai/kimi-k3.1-pro": ["moonshotai", "kimi-k3.1-pro"],
+  "moonshotai/kimi-k3": ["moonshotai", "kimi-k3"],
+  "moonshotai/kimi-k2.7-code": ["moonshotai", "kimi-k2.7-code"],
+  "moonshotai/kimi-k2.6": ["moonshotai", "kimi-k2.6"]
+}
+
 /** Answer 400 to a forced tool (platform.claude.com, extended thinking and tool use, read 2026-11). */
 const refusesForcedTool = new Set(["claude-opus-5-5", "claude-sonnet-5-5", "claude-fable-5-1", "claude-fable-5-2"])
 
@@ -81,7 +97,14 @@ const rates = (provider: string, id: string, cost: Rates) => {
 
 const efforts = ["low", "medium", "high", "xhigh", "max"]
 
-const entry = (provider: string, chat: Chat, from: string, date: string) => {
+/** The most that a host may ask, of OpenRouter's models that cost something. */
+const ceiling = (provider: string, { cost, id }: Chat, direct: Chat | undefined) => {
+  if (provider !== "openrouter" || isFree(id)) return {}
+  const most = (list: number, maker: number | undefined) => decimal(maker === undefined ? list * 2 : Math.max(list, maker) * 1.25)
+  return { ceiling: { input: most(cost.input, direct?.cost.input), output: most(cost.output, direct?.cost.output) } }
+}
+
+const entry = (provider: string, chat: Chat, from: string, date: string, direct: Chat | undefined) => {
   const levels = chat.thinkingLevelMap ?? {}
   const adaptive = provider === "anthropic" && chat.compat?.forceAdaptiveThinking === true
   const ref = `${provider}:${chat.id}`
@@ -94,6 +117,7 @@ const entry = (provider: string, chat: Chat, from: string, date: string) => {
     context: chat.contextWindow,
     maxOutput: chat.maxTokens,
     prices: rates(provider, chat.id, chat.cost),
+    ...ceiling(provider, chat, direct),
     tiers: (chat.cost.tiers ?? []).map((tier) => ({ above: tier.inputTokensAbove, prices: rates(provider, chat.id, tier) })),
     budget: budgetOf({ input: Money.usd(decimal(chat.cost.input)), output: Money.usd(decimal(chat.cost.output)) }),
     tasks,
@@ -139,8 +163,13 @@ const data = Object.keys(wanted).map((provider) => ({ provider, chats: chatsOf(p
 
 const from = `${source}@${version}`
 const date = generatedAt.slice(0, 10)
+const directs = { deepseek: chatsOf("deepseek"), moonshotai: chatsOf("moonshotai") }
+const directOf = (id: string): Chat | undefined => {
+  const [provider, name] = makers[id] ?? []
+  return Object.entries(directs).find(([one]) => one === provider)?.[1].find((chat) => chat.id === name)
+}
 const models: ReadonlyArray<Entry> = data.flatMap(({ chats, ids, provider }) =>
-  ids.flatMap((id) => chats.filter((chat) => chat.id === id).map((chat) => entry(provider, chat, from, date))))
+  ids.flatMap((id) => chats.filter((chat) => chat.id === id).map((chat) => entry(provider, chat, from, date, directOf(id)))))
 const forbidden = models.find(({ ref }) => isForbidden(ref))
 if (forbidden !== undefined) throw new Error(`${forbidden.ref} is an OpenAI model, which Conductor never uses`)
 
@@ -166,7 +195,7 @@ for (const { ref, ...now } of models) {
   const today = new Map(flat(now))
   for (const path of new Set([...then.keys(), ...today.keys()])) {
     if (["ref", "source", "date"].includes(path) || then.get(path) === today.get(path)) continue
-    const kind = /^(prices|tiers)\./.test(path) ? "price" : "changed"
+    const kind = /^(prices|tiers|ceiling)\./.test(path) ? "price" : "changed"
     say(`  ${kind.padEnd(8)} ${ref} ${path}: ${then.get(path) ?? "nothing"} → ${today.get(path) ?? "nothing"}`)
   }
 }
@@ -174,8 +203,8 @@ for (const { ref } of before.models) if (!models.some((one) => one.ref === ref))
 for (const { chats, ids, provider } of data) {
   for (const id of ids) if (!chats.some((chat) => chat.id === id)) say(`  missing  ${provider}:${id} is wanted, and not in the data: take it out of the list here`)
 }
-const makers = /^(?:claude-|gemini-|deepseek\/|moonshotai\/|qwen\/)/
+const lines = /^(?:claude-|gemini-|deepseek\/|moonshotai\/|qwen\/)/
 for (const { chats, ids, provider } of data) {
-  const others = chats.filter(({ id }) => makers.test(id) && !ids.includes(id) && !id.endsWith(":batch")).map(({ id }) => id)
+  const others = chats.filter(({ id }) => lines.test(id) && !ids.includes(id) && !id.endsWith(":batch")).map(({ id }) => id)
   if (others.length > 0) say(`  not taken of ${provider}: ${others.join(", ")}`)
 }
