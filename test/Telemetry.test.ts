@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Deferred, Effect, Exit, Layer, Logger, Metric, Option, Schema, Tracer } from "effect"
 import * as AiError from "effect/ai/AiError"
-import { Agent, Conductor, Money, Plugin, Telemetry, Tool } from "../src/index.ts"
+import { Agent, Conductor, Model, Money, Plugin, Telemetry, Tool } from "../src/index.ts"
 import { layer as conductor, script } from "../src/testing.ts"
 import { errorBody } from "./support/anthropic.ts"
 import { conductor as cli, queries, says } from "./support/cli.ts"
@@ -66,6 +66,15 @@ const observed = Effect.gen(function*() {
   return { tracer, text }
 })
 
+/** All that the spans of agents, models and tools tell. */
+const told = ({ spans }: ReturnType<typeof recorder>) =>
+  spans.filter((span) => span.attributes.has("gen_ai.operation.name")).map((span) => JSON.stringify([
+    span.name, [...span.attributes], span.events, span.status._tag === "Ended" && Exit.isFailure(span.status.exit) ? String(span.status.exit.cause) : ""
+  ])).join("\n")
+
+/** The settings of a process. */
+const settings = (env: Readonly<Record<string, string>>) => ConfigProvider.layer(ConfigProvider.fromEnv({ env }))
+
 const parentOf = (span: Tracer.NativeSpan | undefined) => span === undefined ? undefined : Option.getOrUndefined(span.parent)
 
 describe("Spans", () => {
@@ -121,13 +130,45 @@ describe("Spans", () => {
   it.live("tell nothing of what was said, and no secret", () =>
     Effect.gen(function*() {
       const { text, tracer } = yield* observed
-      const told = tracer.spans.map((span) => JSON.stringify([span.name, [...span.attributes], span.events, span.status._tag === "Ended" ? Exit.isFailure(span.status.exit) && String(span.status.exit.cause) : ""])).join("\n")
-      for (const part of [told, text]) {
+      const spans = told(tracer)
+      for (const part of [spans, text]) {
         assert.notInclude(part, secret)
         assert.notMatch(part, /private|Lisbon|Atlantis|\brain\b/i)
       }
-      assert.include(told, "RateLimitError")
+      assert.include(spans, "RateLimitError")
     }))
+
+  for (const [ref, variables] of [
+    ["anthropic:claude-haiku-4-5", { key: "ANTHROPIC_API_KEY", url: "ANTHROPIC_BASE_URL" }],
+    ["openrouter:deepseek/deepseek-chat", { key: "OPENROUTER_API_KEY", url: "OPENROUTER_BASE_URL" }],
+    ["google:gemini-2.5-flash", { key: "GEMINI_API_KEY", url: "GEMINI_BASE_URL" }]
+  ] as const) {
+    it.live(`tell nothing of the key that ${ref} was asked with, not even where it is told back`, () =>
+      Effect.gen(function*() {
+        const tracer = recorder()
+        const server = yield* replay({
+          status: 401,
+          headers: { "content-type": "application/json" },
+          body: JSON.stringify({ error: { type: "authentication_error", status: "UNAUTHENTICATED", code: 401, message: `no such key: ${secret}` } })
+        })
+        const models = Model.Models.layer.pipe(
+          Layer.provideMerge(Model.Catalog.layerShipped),
+          Layer.orDie,
+          Layer.provide(settings({ [variables.key]: secret, [variables.url]: server.url }))
+        )
+        const asker = Agent.make("asker", { instructions: "", model: ref })
+        const error = yield* Effect.flip(Conductor.run(asker, "Hello.")).pipe(
+          Effect.provide(Conductor.layerMemory({ agents: [asker], models })),
+          Effect.provide(tracer.layer)
+        )
+        assert.strictEqual(error._tag, "ModelFailed")
+        assert.strictEqual(server.received.length, 1)
+        assert.include(JSON.stringify(server.received[0]?.headers), secret)
+        assert.isUndefined(server.received[0]?.headers["traceparent"])
+        assert.strictEqual(tracer.of(`chat ${ref.slice(ref.indexOf(":") + 1)}`)[0]?.["error.type"], "AuthenticationError")
+        assert.notInclude(told(tracer), secret)
+      }))
+  }
 
   it.live("end with the bill where an attempt was broken off", () =>
     Effect.gen(function*() {
@@ -190,9 +231,6 @@ describe("Metrics", () => {
     }))
 })
 
-/** The settings of a process that exports to a collector. */
-const settings = (env: Readonly<Record<string, string>>) => ConfigProvider.layer(ConfigProvider.fromEnv({ env }))
-
 describe("OTLP", () => {
   it.live("exports spans, metrics and logs to a collector when the layer closes, with the settings of OpenTelemetry", () =>
     Effect.gen(function*() {
@@ -204,6 +242,7 @@ describe("OTLP", () => {
       }
       yield* Effect.gen(function*() {
         yield* Effect.logError(`It broke with ${secret} on ${url}`)
+        yield* Effect.ignore(Effect.withSpan(Effect.fail(new Error("the private prompt")), "outer"))
         yield* asked
       }).pipe(
         Effect.provide(conductor({ agents: [assistant], model: model() }).pipe(
@@ -230,6 +269,8 @@ describe("OTLP", () => {
       assert.include(all, "conductor_cost_usd_total")
       assert.include(all, "It broke with [REDACTED] on ")
       assert.notInclude(all, secret)
+      assert.notInclude(all, "private")
+      assert.deepStrictEqual(spans().filter((span) => span.name === "outer").map((span) => span.status), [{ code: 2 }])
     }))
 
   it.live("does nothing without an endpoint, and says in one sentence what is wrong with a setting", () =>
