@@ -1,13 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
-import { ConfigProvider, Deferred, Effect, Exit, Layer, Logger, Metric, Option, Schema, Tracer } from "effect"
+import { ConfigProvider, Deferred, Effect, Exit, Layer, Logger, Metric, Option, Redacted, Schema, Tracer } from "effect"
 import * as AiError from "effect/ai/AiError"
+import * as SecureRandom from "effect/crypto/SecureRandom"
 import { Agent, Conductor, Model, Money, Plugin, Telemetry, Tool } from "../src/index.ts"
 import { layer as conductor, script } from "../src/testing.ts"
+import * as RunLog from "../src/RunLog.ts"
 import { errorBody } from "./support/anthropic.ts"
 import { conductor as cli, queries, says } from "./support/cli.ts"
 import { collector, fieldsOf } from "./support/collector.ts"
-import { freshDirectory } from "./support/databases.ts"
+import { freshPostgres } from "./support/databases.ts"
 import { replay } from "./support/replay.ts"
+import { makeRun } from "./support/runs.ts"
 
 const secret = "sk-ant-api03-not-a-real-key-0123456789"
 
@@ -231,6 +234,32 @@ describe("Metrics", () => {
     }))
 })
 
+describe("Metrics of the log", () => {
+  it.effect("count what is written, and nothing that was refused", () =>
+    Effect.gen(function*() {
+      const text = yield* Effect.gen(function*() {
+        const log = yield* RunLog.RunLog
+        const run = makeRun()
+        const begin = run.append(run.started())
+        yield* log.append(begin)
+        const budget = { limit: Money.usd("1"), spent: Money.usd("0.8"), reserved: Money.usd("0.1") }
+        const warned = { ...run.turnStarted(), warnings: [{ scope: `org:${run.org}`, ...budget }, { scope: `run:${run.run}`, ...budget }] }
+        yield* log.append(run.append(warned, run.turnCompleted(), run.completed()))
+        assert.strictEqual((yield* Effect.flip(log.append(begin)))._tag, "Fenced")
+        const bogus = makeRun()
+        bogus.append(bogus.started())
+        assert.strictEqual((yield* Effect.flip(log.append(bogus.append(bogus.completed()))))._tag, "Fenced")
+        return yield* Telemetry.prometheus
+      }).pipe(
+        Effect.provide(RunLog.RunLog.layerMemory([], []).pipe(Layer.provide(Telemetry.layerMetrics), Layer.provide(SecureRandom.layerWebCrypto))),
+        Effect.provideService(Metric.MetricRegistry, new Map())
+      )
+      assert.match(text, /^conductor_runs_total\{status="completed"\} 1$/m)
+      assert.match(text, /^conductor_budget_warnings_total\{scope="org"\} 1$/m)
+      assert.match(text, /^conductor_budget_warnings_total\{scope="run"\} 1$/m)
+    }))
+})
+
 describe("OTLP", () => {
   it.live("exports spans, metrics and logs to a collector when the layer closes, with the settings of OpenTelemetry", () =>
     Effect.gen(function*() {
@@ -313,7 +342,7 @@ describe("conductor run", () => {
         says("One."),
         { status: 401, headers: { "content-type": "application/json" }, body: errorBody("authentication_error", `invalid x-api-key ${secret}`) }
       )
-      const env = { CONDUCTOR_DATA_DIR: yield* freshDirectory, ANTHROPIC_API_KEY: secret, ANTHROPIC_BASE_URL: server.url, OTEL_EXPORTER_OTLP_ENDPOINT: url }
+      const env = { DATABASE_URL: Redacted.value((yield* freshPostgres()).url), ANTHROPIC_API_KEY: secret, ANTHROPIC_BASE_URL: server.url, OTEL_EXPORTER_OTLP_ENDPOINT: url }
       const first = yield* cli(["run", "How many?"], { env })
       assert.deepStrictEqual([first.code, first.err], [0, ""])
       const second = yield* cli(["run", "Again?"], { env })
@@ -328,7 +357,7 @@ describe("conductor run", () => {
   it.live("runs all the same where telemetry cannot be exported, and says so", () =>
     Effect.gen(function*() {
       const server = yield* replay(says("One."))
-      const env = { CONDUCTOR_DATA_DIR: yield* freshDirectory, ANTHROPIC_API_KEY: secret, ANTHROPIC_BASE_URL: server.url, OTEL_EXPORTER_OTLP_ENDPOINT: "nowhere" }
+      const env = { DATABASE_URL: Redacted.value((yield* freshPostgres()).url), ANTHROPIC_API_KEY: secret, ANTHROPIC_BASE_URL: server.url, OTEL_EXPORTER_OTLP_ENDPOINT: "nowhere" }
       const ran = yield* cli(["run", "How many?"], { env })
       assert.strictEqual(ran.code, 0)
       assert.match(ran.err, /^Telemetry cannot be exported \([^\n]+\): [^\n]+\n$/)
