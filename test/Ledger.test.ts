@@ -5,6 +5,7 @@ import * as SqlClient from "effect/sql/SqlClient"
 import { randomUUID } from "node:crypto"
 import * as AuditLog from "../src/AuditLog.ts"
 import * as Budget from "../src/Budget.ts"
+import { asOrg } from "../src/Database.ts"
 import * as Inbox from "../src/Inbox.ts"
 import { type By, cacheHitRate, Ledger, type Line, type Totals } from "../src/Ledger.ts"
 import * as Money from "../src/Money.ts"
@@ -193,6 +194,15 @@ for (const { layer: store, name } of stores) {
       }), { arbitrary: { runs: 12 } })
 
     if (name !== "memory") {
+      it.effect("shows an organisation its own attempts alone", () =>
+        Effect.gen(function*() {
+          const sql = yield* SqlClient.SqlClient
+          const [ours, theirs] = [makeRun(), makeRun()]
+          for (const run of [ours, theirs]) yield* append(run, run.started(), ...run.turn({ cost: "1" }))
+          const seen = yield* asOrg(ours.org)(sql<{ readonly run_id: string }>`SELECT run_id FROM model_attempts`)
+          assert.deepStrictEqual(seen.map((row) => row.run_id), [ours.run])
+        }) as Effect.Effect<void, unknown, Ledger | RunLog.RunLog>) // of these stores both have a database
+
       it.effect("reads attempts that a process of the version before writes", () =>
         Effect.gen(function*() {
           const ledger = yield* Ledger
