@@ -18,7 +18,8 @@ const endpoints = ["", "TRACES_", "METRICS_", "LOGS_"].map((signal) =>
  * Exports spans, metrics and logs by OTLP over HTTP to `OTEL_EXPORTER_OTLP_ENDPOINT`, with the other settings of OpenTelemetry
  * (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_EXPORTER_OTLP_HEADERS`, …), and the rest once more when it closes; where
  * no endpoint is set it does nothing. Put it around the layer of the runtime: `Layer.provideMerge(Telemetry.layer)`. Who does not
- * answer is left alone for a while, and what was for him is lost. Whatever looks like a secret is taken out.
+ * answer is left alone for a while, and what was for him is lost. Whatever looks like a secret is taken out, and of an error that
+ * ends a span only its kind is told.
  */
 export const layer: Layer.Layer<never, TelemetryInvalid> = Layer.unwrap(Effect.gen(function*() {
   const set = yield* Effect.forEach(endpoints, (endpoint) => Effect.orElseSucceed(endpoint, Option.none))

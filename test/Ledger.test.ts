@@ -5,10 +5,11 @@ import * as SqlClient from "effect/sql/SqlClient"
 import { randomUUID } from "node:crypto"
 import * as AuditLog from "../src/AuditLog.ts"
 import * as Budget from "../src/Budget.ts"
+import { asOrg } from "../src/Database.ts"
 import * as Inbox from "../src/Inbox.ts"
 import { type By, cacheHitRate, Ledger, type Line, type Totals } from "../src/Ledger.ts"
 import * as Money from "../src/Money.ts"
-import { type Bill, ModelRef, OrgId, RunId } from "../src/Run.ts"
+import { type Bill, ModelRef, OrgId, RunId, type Usage } from "../src/Run.ts"
 import * as RunLog from "../src/RunLog.ts"
 import { databases } from "./support/databases.ts"
 import { makeRun } from "./support/runs.ts"
@@ -18,10 +19,10 @@ const gates = [Inbox.gate, Budget.gate]
 const projections = [Inbox.projection, Budget.projection, AuditLog.projection]
 
 /** The ledger on every store, with the log that it is written from. */
-const stores: ReadonlyArray<{ readonly name: string; readonly layer: Layer.Layer<Ledger | RunLog.RunLog | RunLog.Tables, unknown> }> = [
+const stores: ReadonlyArray<{ readonly name: string; readonly layer: Layer.Layer<Ledger | Budget.Budget | RunLog.RunLog, unknown> }> = [
   {
     name: "memory",
-    layer: Ledger.layerMemory.pipe(
+    layer: Layer.mergeAll(Ledger.layerMemory, Budget.Budget.layerMemory).pipe(
       Layer.provideMerge(AuditLog.AuditLog.layerMemory),
       Layer.provideMerge(RunLog.RunLog.layerTables(gates, projections)),
       Layer.provideMerge(RunLog.Tables.layer),
@@ -30,9 +31,9 @@ const stores: ReadonlyArray<{ readonly name: string; readonly layer: Layer.Layer
   },
   ...databases.map(({ layer, name }) => ({
     name,
-    layer: Ledger.layer.pipe(
+    layer: Layer.mergeAll(Ledger.layer, Budget.Budget.layer).pipe(
+      Layer.provideMerge(AuditLog.AuditLog.layer),
       Layer.provideMerge(RunLog.RunLog.layerSql(gates, projections)),
-      Layer.provideMerge(RunLog.Tables.layer),
       Layer.provide(SecureRandom.layerWebCrypto),
       Layer.provideMerge(layer)
     )
@@ -47,28 +48,6 @@ type Run = ReturnType<typeof makeRun>
 
 const append = (run: Run, ...[first, ...rest]: Parameters<Run["append"]>) =>
   Effect.flatMap(RunLog.RunLog, (log) => log.append(run.append(first, ...rest)))
-
-/** Corrects the attempt that the run made last, by so much money, as a provider's report does. */
-const correct = Effect.fnUntraced(function*(run: Run, attempt: string, cost: string) {
-  const sql = yield* Effect.serviceOption(SqlClient.SqlClient)
-  const bill = run.bill()
-  const [provider = "", model = ""] = bill.model.split(":")
-  if (Option.isSome(sql)) {
-    yield* sql.value`INSERT INTO model_calls SELECT (c).* FROM (SELECT jsonb_populate_record(m, ${
-      JSON.stringify({ id: randomUUID(), corrects: attempt, cost_usd: cost, cost_source: "reported", uncached_tokens: 5, cache_read_tokens: 0,
-        cache_write_tokens: 0, cache_write_hour_tokens: 0, output_tokens: -10, reasoning_tokens: 0, tools: null, error: null })
-    }::text::jsonb) AS c FROM model_calls m WHERE id = ${attempt}) AS x`
-    return
-  }
-  const tables = yield* RunLog.Tables
-  tables.get("model_calls", (): Array<() => RunLog.Row> => []).push(() => ({
-    append: 0,
-    r: [
-      randomUUID(), run.org, run.run, run.session, "assistant", 1, 1, provider, model, 5, 0, 0, 0, -10, 0, cost, "reported", null, 0, null,
-      null, null, null, noon + 3 * day, null, null, null, 0, null, attempt
-    ]
-  }))
-})
 
 const figures = ({ bound, calls, cost, failed, priced, reported, unpriced }: Totals) =>
   [cost, reported, priced, bound].map(Money.format).concat([calls, failed, unpriced].map(String)).join(" ")
@@ -152,11 +131,14 @@ for (const { layer: store, name } of stores) {
         yield* append(run, run.started(), run.turnStarted())
         const attempt = attemptOf(run)
         yield* append(run, run.attemptFailed("Lost", "gone", { cost: usd("0.5"), source: "bound" }))
-        yield* correct(run, attempt, "-0.2")
+        const usage: Usage = { uncached: 80, cacheRead: 60, cacheWrite: 0, cacheWriteHour: 0, output: 20, reasoning: 0, webSearches: 1 }
+        yield* (yield* Budget.Budget).correct(run.org, attempt, { cost: usd("0.3"), source: "reported", usage })
         const lines = yield* ledger.totals("day", { org: run.org })
         assert.deepStrictEqual(table(lines), ["2026-11-22 0.3 0.3 0 0 1 1 0"])
-        assert.deepStrictEqual([lines[0]?.usage.uncached, lines[0]?.usage.output], [105, 20])
+        assert.deepStrictEqual(lines[0]?.usage, usage)
         assert.strictEqual(figures((yield* ledger.run(run.run)).own), "0.3 0.3 0 0 1 1 0")
+        const log = yield* RunLog.RunLog
+        assert.strictEqual(Money.format((yield* log.find(run.run)).cost), "0.3")
       }))
 
     it.effect("tells what a run cost alone and with the runs below it", () =>
@@ -212,6 +194,15 @@ for (const { layer: store, name } of stores) {
       }), { arbitrary: { runs: 12 } })
 
     if (name !== "memory") {
+      it.effect("shows an organisation its own attempts alone", () =>
+        Effect.gen(function*() {
+          const sql = yield* SqlClient.SqlClient
+          const [ours, theirs] = [makeRun(), makeRun()]
+          for (const run of [ours, theirs]) yield* append(run, run.started(), ...run.turn({ cost: "1" }))
+          const seen = yield* asOrg(ours.org)(sql<{ readonly run_id: string }>`SELECT run_id FROM model_attempts`)
+          assert.deepStrictEqual(seen.map((row) => row.run_id), [ours.run])
+        }) as Effect.Effect<void, unknown, Ledger | RunLog.RunLog>) // of these stores both have a database
+
       it.effect("reads attempts that a process of the version before writes", () =>
         Effect.gen(function*() {
           const ledger = yield* Ledger

@@ -1,13 +1,16 @@
 import { assert, describe, it } from "@effect/vitest"
-import { ConfigProvider, Deferred, Effect, Exit, Layer, Logger, Metric, Option, Schema, Tracer } from "effect"
+import { ConfigProvider, Deferred, Effect, Exit, Layer, Logger, Metric, Option, Redacted, Schema, Tracer } from "effect"
 import * as AiError from "effect/ai/AiError"
-import { Agent, Conductor, Money, Plugin, Telemetry, Tool } from "../src/index.ts"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import { Agent, Conductor, Model, Money, Plugin, Telemetry, Tool } from "../src/index.ts"
 import { layer as conductor, script } from "../src/testing.ts"
+import * as RunLog from "../src/RunLog.ts"
 import { errorBody } from "./support/anthropic.ts"
 import { conductor as cli, queries, says } from "./support/cli.ts"
 import { collector, fieldsOf } from "./support/collector.ts"
-import { freshDirectory } from "./support/databases.ts"
+import { freshPostgres } from "./support/databases.ts"
 import { replay } from "./support/replay.ts"
+import { makeRun } from "./support/runs.ts"
 
 const secret = "sk-ant-api03-not-a-real-key-0123456789"
 
@@ -66,6 +69,15 @@ const observed = Effect.gen(function*() {
   return { tracer, text }
 })
 
+/** All that the spans of agents, models and tools tell. */
+const told = ({ spans }: ReturnType<typeof recorder>) =>
+  spans.filter((span) => span.attributes.has("gen_ai.operation.name")).map((span) => JSON.stringify([
+    span.name, [...span.attributes], span.events, span.status._tag === "Ended" && Exit.isFailure(span.status.exit) ? String(span.status.exit.cause) : ""
+  ])).join("\n")
+
+/** The settings of a process. */
+const settings = (env: Readonly<Record<string, string>>) => ConfigProvider.layer(ConfigProvider.fromEnv({ env }))
+
 const parentOf = (span: Tracer.NativeSpan | undefined) => span === undefined ? undefined : Option.getOrUndefined(span.parent)
 
 describe("Spans", () => {
@@ -121,13 +133,45 @@ describe("Spans", () => {
   it.live("tell nothing of what was said, and no secret", () =>
     Effect.gen(function*() {
       const { text, tracer } = yield* observed
-      const told = tracer.spans.map((span) => JSON.stringify([span.name, [...span.attributes], span.events, span.status._tag === "Ended" ? Exit.isFailure(span.status.exit) && String(span.status.exit.cause) : ""])).join("\n")
-      for (const part of [told, text]) {
+      const spans = told(tracer)
+      for (const part of [spans, text]) {
         assert.notInclude(part, secret)
         assert.notMatch(part, /private|Lisbon|Atlantis|\brain\b/i)
       }
-      assert.include(told, "RateLimitError")
+      assert.include(spans, "RateLimitError")
     }))
+
+  for (const [ref, variables] of [
+    ["anthropic:claude-haiku-4-5", { key: "ANTHROPIC_API_KEY", url: "ANTHROPIC_BASE_URL" }],
+    ["openrouter:deepseek/deepseek-chat", { key: "OPENROUTER_API_KEY", url: "OPENROUTER_BASE_URL" }],
+    ["google:gemini-2.5-flash", { key: "GEMINI_API_KEY", url: "GEMINI_BASE_URL" }]
+  ] as const) {
+    it.live(`tell nothing of the key that ${ref} was asked with, not even where it is told back`, () =>
+      Effect.gen(function*() {
+        const tracer = recorder()
+        const server = yield* replay({
+          status: 401,
+          headers: { "content-type": "application/json" },
+          body: JSON.stringify({ error: { type: "authentication_error", status: "UNAUTHENTICATED", code: 401, message: `no such key: ${secret}` } })
+        })
+        const models = Model.Models.layer.pipe(
+          Layer.provideMerge(Model.Catalog.layerShipped),
+          Layer.orDie,
+          Layer.provide(settings({ [variables.key]: secret, [variables.url]: server.url }))
+        )
+        const asker = Agent.make("asker", { instructions: "", model: ref })
+        const error = yield* Effect.flip(Conductor.run(asker, "Hello.")).pipe(
+          Effect.provide(Conductor.layerMemory({ agents: [asker], models })),
+          Effect.provide(tracer.layer)
+        )
+        assert.strictEqual(error._tag, "ModelFailed")
+        assert.strictEqual(server.received.length, 1)
+        assert.include(JSON.stringify(server.received[0]?.headers), secret)
+        assert.isUndefined(server.received[0]?.headers["traceparent"])
+        assert.strictEqual(tracer.of(`chat ${ref.slice(ref.indexOf(":") + 1)}`)[0]?.["error.type"], "AuthenticationError")
+        assert.notInclude(told(tracer), secret)
+      }))
+  }
 
   it.live("end with the bill where an attempt was broken off", () =>
     Effect.gen(function*() {
@@ -190,8 +234,31 @@ describe("Metrics", () => {
     }))
 })
 
-/** The settings of a process that exports to a collector. */
-const settings = (env: Readonly<Record<string, string>>) => ConfigProvider.layer(ConfigProvider.fromEnv({ env }))
+describe("Metrics of the log", () => {
+  it.effect("count what is written, and nothing that was refused", () =>
+    Effect.gen(function*() {
+      const text = yield* Effect.gen(function*() {
+        const log = yield* RunLog.RunLog
+        const run = makeRun()
+        const begin = run.append(run.started())
+        yield* log.append(begin)
+        const budget = { limit: Money.usd("1"), spent: Money.usd("0.8"), reserved: Money.usd("0.1") }
+        const warned = { ...run.turnStarted(), warnings: [{ scope: `org:${run.org}`, ...budget }, { scope: `run:${run.run}`, ...budget }] }
+        yield* log.append(run.append(warned, run.turnCompleted(), run.completed()))
+        assert.strictEqual((yield* Effect.flip(log.append(begin)))._tag, "Fenced")
+        const bogus = makeRun()
+        bogus.append(bogus.started())
+        assert.strictEqual((yield* Effect.flip(log.append(bogus.append(bogus.completed()))))._tag, "Fenced")
+        return yield* Telemetry.prometheus
+      }).pipe(
+        Effect.provide(RunLog.RunLog.layerMemory([], []).pipe(Layer.provide(Telemetry.layerMetrics), Layer.provide(SecureRandom.layerWebCrypto))),
+        Effect.provideService(Metric.MetricRegistry, new Map())
+      )
+      assert.match(text, /^conductor_runs_total\{status="completed"\} 1$/m)
+      assert.match(text, /^conductor_budget_warnings_total\{scope="org"\} 1$/m)
+      assert.match(text, /^conductor_budget_warnings_total\{scope="run"\} 1$/m)
+    }))
+})
 
 describe("OTLP", () => {
   it.live("exports spans, metrics and logs to a collector when the layer closes, with the settings of OpenTelemetry", () =>
@@ -204,6 +271,7 @@ describe("OTLP", () => {
       }
       yield* Effect.gen(function*() {
         yield* Effect.logError(`It broke with ${secret} on ${url}`)
+        yield* Effect.ignore(Effect.withSpan(Effect.fail(new Error("the private prompt")), "outer"))
         yield* asked
       }).pipe(
         Effect.provide(conductor({ agents: [assistant], model: model() }).pipe(
@@ -230,6 +298,8 @@ describe("OTLP", () => {
       assert.include(all, "conductor_cost_usd_total")
       assert.include(all, "It broke with [REDACTED] on ")
       assert.notInclude(all, secret)
+      assert.notInclude(all, "private")
+      assert.deepStrictEqual(spans().filter((span) => span.name === "outer").map((span) => span.status), [{ code: 2 }])
     }))
 
   it.live("does nothing without an endpoint, and says in one sentence what is wrong with a setting", () =>
@@ -272,7 +342,7 @@ describe("conductor run", () => {
         says("One."),
         { status: 401, headers: { "content-type": "application/json" }, body: errorBody("authentication_error", `invalid x-api-key ${secret}`) }
       )
-      const env = { CONDUCTOR_DATA_DIR: yield* freshDirectory, ANTHROPIC_API_KEY: secret, ANTHROPIC_BASE_URL: server.url, OTEL_EXPORTER_OTLP_ENDPOINT: url }
+      const env = { DATABASE_URL: Redacted.value((yield* freshPostgres()).url), ANTHROPIC_API_KEY: secret, ANTHROPIC_BASE_URL: server.url, OTEL_EXPORTER_OTLP_ENDPOINT: url }
       const first = yield* cli(["run", "How many?"], { env })
       assert.deepStrictEqual([first.code, first.err], [0, ""])
       const second = yield* cli(["run", "Again?"], { env })
@@ -287,7 +357,7 @@ describe("conductor run", () => {
   it.live("runs all the same where telemetry cannot be exported, and says so", () =>
     Effect.gen(function*() {
       const server = yield* replay(says("One."))
-      const env = { CONDUCTOR_DATA_DIR: yield* freshDirectory, ANTHROPIC_API_KEY: secret, ANTHROPIC_BASE_URL: server.url, OTEL_EXPORTER_OTLP_ENDPOINT: "nowhere" }
+      const env = { DATABASE_URL: Redacted.value((yield* freshPostgres()).url), ANTHROPIC_API_KEY: secret, ANTHROPIC_BASE_URL: server.url, OTEL_EXPORTER_OTLP_ENDPOINT: "nowhere" }
       const ran = yield* cli(["run", "How many?"], { env })
       assert.strictEqual(ran.code, 0)
       assert.match(ran.err, /^Telemetry cannot be exported \([^\n]+\): [^\n]+\n$/)

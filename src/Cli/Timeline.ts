@@ -11,7 +11,19 @@ const indent = (text: string, style: Style): ReadonlyArray<string> =>
 
 const billOf = (bill: Extract<RunEvent, { _tag: "TurnCompleted" }>["bill"]): string => {
   const source = bill.source === "priced" ? "" : ` (${bill.source})`
-  return [bill.model, duration(bill.latencyMs), tokens(bill.usage), `${cost(bill.cost, bill.source !== "unpriced")}${source}`].join(" · ")
+  const served = [bill.servedModel, bill.host === undefined ? undefined : `at ${bill.host}`].filter((text) => text !== undefined)
+  const model = served.length === 0 ? bill.model : `${bill.model} (${plain(served.join(" "))})`
+  return [model, duration(bill.latencyMs), tokens(bill.usage), `${cost(bill.cost, bill.source !== "unpriced")}${source}`].join(" · ")
+}
+
+/** The price lists by which attempts were charged, as their starts name them. */
+const priceLists = (events: ReadonlyArray<Logged>): ReadonlyArray<string> => {
+  const started = new Map(events.flatMap(({ event }) => event._tag === "TurnStarted" ? [[event.attemptId, event.prices] as const] : []))
+  const used = events.flatMap(({ event }) =>
+    (event._tag === "TurnCompleted" || event._tag === "AttemptFailed") && event.bill.cost > 0n && event.bill.source !== "reported"
+      ? started.get(event.attemptId) ?? []
+      : [])
+  return [...new Set(used)]
 }
 
 /**
@@ -82,6 +94,8 @@ export const timeline = (events: ReadonlyArray<Logged>, state: RunState, paint: 
     calls.learn(logged.event)
   }
   lines.push("", summary(state, paint))
+  const lists = priceLists(events)
+  if (lists.length > 0) lines.push(paint.dim(`  prices of ${plain(lists.join(" and "))}`))
   if (state.status === "parked") lines.push(plain(waitingOf(state).message))
   return lines
 }

@@ -1,6 +1,5 @@
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import type * as Tracer from "effect/Tracer"
-import * as HttpClient from "effect/http/HttpClient"
 import type { RegisteredTool } from "../Agent.ts"
 import type { Bill, FinishReason, RunState, ToolOutcome } from "../Run.ts"
 import * as Telemetry from "../Telemetry.ts"
@@ -34,18 +33,14 @@ export const toolSpan = (
   }
 })
 
-/**
- * Makes a request to a model within a span, which {@link closeChat} ends with its bill. What is sent by an HTTP client has no span of
- * its own and tells the provider nothing of the trace: its address or headers may hold the key.
- */
+/** Makes a request to a model within a span, which {@link closeChat} ends with its bill. */
 export const inChat = (state: RunState, attempt: Attempt, asked: Omit<Telemetry.Asked, "model">) => <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Telemetry.within({
     name: () => `chat ${attempt.resolved.id}`,
     kind: "client",
     attributes: () => Telemetry.chatOf(state, { ...asked, model: attempt.resolved.ref }),
     opened: (close) => attempt.close = close
-  }, Effect.suspend(() =>
-    attempt.close === undefined ? effect : Effect.provideService(effect, HttpClient.TracerDisabledWhen, () => true)))
+  }, effect)
 
 /** Ends the span of an attempt, where it has one, once it is billed. */
 export const closeChat = (attempt: Attempt, bill: Bill, end: { readonly finish: FinishReason } | { readonly error: string }): void => {

@@ -37,6 +37,7 @@ const attempts = counter("conductor_model_attempts_total", "Attempts that ended,
 const runs = counter("conductor_runs_total", "Runs that ended, by how")
 const toolCalls = counter("conductor_tool_calls_total", "Tool calls that ended, by how")
 const refusals = counter("conductor_budget_refusals_total", "Runs that ended because a budget did not allow a request")
+const warnings = counter("conductor_budget_warnings_total", "Budgets of which most was spent or set aside")
 const active = Metric.gauge("conductor_runs_active", { description: "Runs that this process performs" })
 
 type Charged = Extract<RunEvent, { readonly _tag: "TurnCompleted" | "AttemptFailed" }>
@@ -67,6 +68,12 @@ const ended = (status: string, context: Context.Context<never>): void =>
 export const count = (context: Context.Context<never>) => ({ steps }: Append): void => {
   for (const { logged: { event } } of steps) {
     switch (event._tag) {
+      case "TurnStarted":
+        for (const { scope } of event.warnings ?? []) {
+          const kind = scope.slice(0, scope.indexOf(":"))
+          warnings(kind, () => ({ scope: kind })).updateUnsafe(1, context)
+        }
+        break
       case "TurnCompleted":
       case "AttemptFailed":
         charged(event, context)

@@ -21,12 +21,30 @@ const clean = (value: unknown): unknown => {
     : value
 }
 
+type Traces = Parameters<OtlpSerialization.OtlpSerialization["Service"]["traces"]>[0]
+type Span = Traces["resourceSpans"][number]["scopeSpans"][number]["spans"][number]
+
+/** What kind of error ended a span, without its sentence, which may tell of prompts and answers. */
+const bare = (span: Span): Span => ({
+  ...span,
+  status: span.status.message !== undefined && /^[\w-]+$/.test(span.status.message) ? span.status : { code: span.status.code },
+  events: span.events.map((event) =>
+    event.name === "exception" ? { ...event, attributes: event.attributes.filter(({ key }) => key === "exception.type") } : event)
+})
+
+const bareTraces = ({ resourceSpans }: Traces): Traces => ({
+  resourceSpans: resourceSpans.map((resource) => ({
+    ...resource,
+    scopeSpans: resource.scopeSpans.map((scope) => ({ ...scope, spans: scope.spans.map(bare) }))
+  }))
+})
+
 /** The format, with secrets taken out of whatever is exported: logs tell what others said. */
 const redacting = (format: Layer.Layer<OtlpSerialization.OtlpSerialization>) =>
   Layer.effect(OtlpSerialization.OtlpSerialization, Effect.map(OtlpSerialization.OtlpSerialization, ({ logs, metrics, traces }) => ({
     metrics,
     // What is cleaned has the shape that it had.
-    traces: (data) => traces(clean(data) as typeof data),
+    traces: (data) => traces(clean(bareTraces(data)) as typeof data),
     logs: (data) => logs(clean(data) as typeof data)
   }))).pipe(Layer.provide(format))
 

@@ -1,11 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Option } from "effect"
+import { Effect, Option, Redacted } from "effect"
 import { csv } from "../../src/Cli/Csv.ts"
 import { sourcesOf, timeOf } from "../../src/Cli/Costs.ts"
 import { nothing } from "../../src/Ledger.ts"
 import { usd } from "../../src/Money.ts"
 import { conductor, queries, says } from "../support/cli.ts"
-import { freshDirectory } from "../support/databases.ts"
+import { freshPostgres } from "../support/databases.ts"
 import { replay } from "../support/replay.ts"
 
 const now = Date.UTC(2026, 10, 22, 12)
@@ -13,9 +13,9 @@ const now = Date.UTC(2026, 10, 22, 12)
 describe("conductor cost", () => {
   it.live("shows what runs cost as a table, as JSON and as CSV, each by the same figures", () =>
     Effect.gen(function*() {
-      const dir = yield* freshDirectory
+      const { url } = yield* freshPostgres()
       const server = yield* replay(queries("SELECT 1"), says("One."))
-      const env = { CONDUCTOR_DATA_DIR: dir, ANTHROPIC_API_KEY: "sk-test", ANTHROPIC_BASE_URL: server.url }
+      const env = { DATABASE_URL: Redacted.value(url), ANTHROPIC_API_KEY: "sk-test", ANTHROPIC_BASE_URL: server.url }
       const cli = (...args: ReadonlyArray<string>) => conductor(args, { env })
       assert.include((yield* cli("cost")).out, "Nothing was spent in that time")
       assert.strictEqual((yield* cli("cost", "--json")).out, "")
@@ -46,7 +46,8 @@ describe("conductor cost", () => {
 
   it.live("says in one sentence what it cannot read", () =>
     Effect.gen(function*() {
-      const env = { CONDUCTOR_DATA_DIR: yield* freshDirectory }
+      const { url } = yield* freshPostgres()
+      const env = { DATABASE_URL: Redacted.value(url) }
       const since = yield* conductor(["cost", "--since", "yesterday"], { env })
       assert.deepStrictEqual([since.code, since.out], [2, ""])
       assert.match(since.err, /^--since cannot be "yesterday": give a date or time such as .*\.\n$/)

@@ -5,7 +5,7 @@ import { timeline } from "../../src/Cli/Timeline.ts"
 import { humanView, jsonLine, summary } from "../../src/Cli/View.ts"
 import { usd, zero } from "../../src/Money.ts"
 import {
-  AgentName, ApprovalId, AttemptId, DefinitionHash, fold, InboxId, type Logged, ModelFailed, ModelRef, OrgId, type RunEvent, RunId, RunnerId, type RunState, SessionId
+  AgentName, ApprovalId, AttemptId, type Bill, DefinitionHash, fold, InboxId, type Logged, ModelFailed, ModelRef, OrgId, type RunEvent, RunId, RunnerId, type RunState, SessionId
 } from "../../src/Run.ts"
 
 const run = RunId.make("01a20568-0000-7000-8000-000000000001")
@@ -169,6 +169,28 @@ describe("humanView", () => {
     assert.include(timeline(doubt, stateOf(doubt), none, 0).at(-1), `conductor resolve ${run} 'it'\\''s c2' --happened (or`)
     const shut = log(started, { _tag: "RunParked", v: 1, reason: "shutdown" })
     assert.include(timeline(shut, stateOf(shut), none, 0).at(-1), `go on with it with conductor retry ${run}.`)
+  })
+
+  it("says in a timeline who answered in fact, where the cost is from, and by which price list it was charged", () => {
+    const attempt = (number: number, prices: string, more: Partial<Bill>): ReadonlyArray<RunEvent> => {
+      const id = AttemptId.make(`a${number}`)
+      const answer = turn(number, "Yes.")
+      return answer._tag !== "TurnCompleted" ? [] : [
+        { _tag: "TurnStarted", v: 1, turn: number, attempt: 1, attemptId: id, model, maxOutput: 10, reserved: zero, scopes: [], prices },
+        { ...answer, attemptId: id, bill: { ...bill, ...more } }
+      ]
+    }
+    const events = log(
+      started,
+      ...attempt(1, "list 1", { host: "Upstream", servedModel: "test-20261101", source: "reported" }),
+      ...attempt(2, "list 2", {}),
+      ...attempt(3, "list 3", { cost: zero }),
+      { _tag: "RunCompleted", v: 1 }
+    )
+    const told = timeline(events, stateOf(events), none, 0)
+    assert.include(told.join("\n"), "scripted:test (test-20261101 at Upstream) · 1.2 s")
+    assert.include(told.join("\n"), "$0.0100 (reported)")
+    assert.strictEqual(told.at(-1), "  prices of list 2")
   })
 
   it("dims on a terminal what comes under an event", () => {
