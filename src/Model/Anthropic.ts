@@ -68,7 +68,7 @@ const count = Effect.fnUntraced(function*(client: Client, catalog: Catalog["Serv
   const watch = yield* Idle.watch
   const sent = countBody(request, catalog.find(ModelRef.make(`anthropic:${request.model}`)))
   const { input_tokens } = yield* Effect.tryPromise({
-    try: () => watch.waitFor(() => client.messages.countTokens(sent, { signal: watch.signal, middleware: [observe(watch)] })),
+    try: () => watch.waitFor(() => client.messages.countTokens(sent, { signal: watch.signal, middleware })),
     catch: (error) => watch.expired() ? failures.silent(url, watch.timeoutMs) : classify(error, url)
   })
   return isCount(input_tokens) ? input_tokens : yield* failures.malformed("the count of tokens is no count")
