@@ -3,16 +3,16 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
-import { isOver, type Logged, type RunId, RunNotFound, type RunState, fold, type StorageFailed } from "./Run.ts"
+import { type Logged, type RunId, RunNotFound, type RunState, fold, type StorageFailed } from "./Run.ts"
 import type { Append, AppendError, Gate, Projection } from "./RunLog/Append.ts"
-import { type Delta, type Flight, type Live, makeHub, type News } from "./RunLog/Hub.ts"
+import { type Flight, type Live, makeHub } from "./RunLog/Hub.ts"
 import { layerMemory } from "./RunLog/Memory.ts"
 import { layerSql } from "./RunLog/Sql.ts"
 import { type RunFilter, type RunRow, Store } from "./RunLog/Store.ts"
 import { Tables } from "./RunLog/Tables.ts"
 import type { Transaction } from "./RunLog/Transaction.ts"
+import { makeWatch, type Watch } from "./RunLog/Watch.ts"
 import { makeWriter, type Pending } from "./RunLog/Writer.ts"
 
 export * from "./RunLog/Append.ts"
@@ -23,26 +23,14 @@ export { type Correction, correctRun } from "./RunLog/Memory.ts"
 export { BetweenStore, type RunFilter, type RunRow, Store } from "./RunLog/Store.ts"
 export { Tables } from "./RunLog/Tables.ts"
 export type { Transaction } from "./RunLog/Transaction.ts"
+export type { Watch } from "./RunLog/Watch.ts"
 export type { Pending } from "./RunLog/Writer.ts"
 
 /** Events read from the store at a time. */
 const page = 500
 
-const isEnd = (logged: Logged): boolean =>
-  logged.event._tag === "RunCompleted" || logged.event._tag === "RunFailed" || logged.event._tag === "RunCancelled"
-
-/** How often a watcher looks for events that another process has written. */
-const pollInterval = "1 second"
-
 /** Told of each append of this process once it is written, within the writing: it must be quick and must not fail. */
 export const Observer = Context.Reference<(append: Append) => void>("conductor-ai/RunLog/Observer", { defaultValue: () => () => {} })
-
-/** Follows a run; see {@link RunLog}. */
-export type Watch = <E = never>(
-  run: RunId,
-  after?: number,
-  first?: Effect.Effect<unknown, E>
-) => Stream.Stream<Logged | Live, E | StorageFailed | RunNotFound>
 
 /** The logs of all runs: appended to in groups, read, and followed. */
 export class RunLog extends Context.Service<RunLog, {
@@ -96,81 +84,7 @@ export class RunLog extends Context.Service<RunLog, {
       return folded ?? (yield* new RunNotFound({ run }))
     })
 
-    /**
-     * Listens before it reads, so that nothing falls between. A reader that is slower than the run loses what the
-     * queue cannot hold, and reads the events among it from the store instead.
-     */
-    const watch = <E = never>(
-      run: RunId,
-      after = 0,
-      first?: Effect.Effect<unknown, E>
-    ): Stream.Stream<Logged | Live, E | StorageFailed | RunNotFound> =>
-      Stream.unwrap(Effect.gen(function*() {
-        const queue = yield* Queue.sliding<News>(1024)
-        let flight: ReadonlyArray<Delta> = []
-        yield* Effect.acquireRelease(
-          Effect.sync(() => {
-            flight = hub.flight(run)
-            return hub.listen(run, (news) => void Queue.offerUnsafe(queue, news))
-          }),
-          (stop) => Effect.sync(stop)
-        )
-        if (first !== undefined) yield* first
-        yield* find(run)
-        let cursor = after
-        let ended = false
-        let answered = 0
-        /** True for a piece of an answer that the events have already brought whole. */
-        const isLate = (live: Live) => live._tag !== "Progress" && live.turn <= answered
-        const advance = (events: ReadonlyArray<Logged>) => {
-          const fresh = events.filter((logged) => logged.seq > cursor)
-          const last = fresh.at(-1)
-          for (const { event } of fresh) if (event._tag === "TurnCompleted") answered = event.turn
-          if (last !== undefined) {
-            cursor = last.seq
-            ended = isEnd(last)
-          }
-          return fresh
-        }
-        const stored = Effect.suspend(() => Stream.runCollect(read(run, cursor)))
-        const goOn = Effect.fnUntraced(function*(events: ReadonlyArray<Logged>) {
-          const fresh = advance(events)
-          if (fresh.length === 0) {
-            const row = yield* find(run)
-            ended = isOver(row.status) && row.seq <= cursor
-          }
-          return fresh
-        })
-        const catchUp = Effect.flatMap(stored, goOn)
-        const hear = (news: ReadonlyArray<News>) =>
-          Effect.gen(function*() {
-            const heard: Array<Logged | Live> = []
-            for (const item of news) {
-              if (item._tag !== "Events") {
-                if (!isLate(item)) heard.push(item)
-              } else if ((item.events[0]?.seq ?? 0) > cursor + 1) {
-                heard.push(...(yield* catchUp))
-              } else {
-                heard.push(...advance(item.events))
-              }
-            }
-            return heard
-          })
-        // Of a run that began while somebody listened everything has been heard.
-        return Stream.paginate(first === undefined, Effect.fnUntraced(function*(backlog: boolean) {
-          if (backlog) return [[...(yield* catchUp), ...flight.filter((delta) => !isLate(delta))], ended ? Option.none() : Option.some(false)] as const
-          const news = yield* Effect.timeoutOption(Queue.takeAll(queue), pollInterval)
-          // What came in the last moment, or while the store was asked, tells the same events, with what is live between them.
-          let late = Option.isSome(news) ? news.value : yield* Queue.clear(queue)
-          let found: ReadonlyArray<Logged> = []
-          if (late.length === 0) {
-            found = yield* stored
-            late = yield* Queue.clear(queue)
-          }
-          const items: ReadonlyArray<Logged | Live> = late.length > 0 ? yield* hear(late) : yield* goOn(found)
-          return [items, ended ? Option.none() : Option.some(false)] as const
-        }))
-      }))
+    const watch = yield* makeWatch(store, hub, find)
 
     const heard = ({ perform, sql }: Transaction): Transaction => ({
       sql,

@@ -29,6 +29,8 @@ export interface RunOptions {
 export interface StartOptions extends RunOptions {
   /** The id of the run; made by the runtime by default. */
   readonly run?: RunId
+  /** An input of the same key that a run hears as a message is heard once. */
+  readonly dedupe?: string
 }
 
 /** How often the unfinished run of a session may end just before it is sent something. */
@@ -45,7 +47,7 @@ export const makeStart = Effect.fnUntraced(function*(send: Commands["send"]) {
     input: unknown,
     options?: StartOptions
   ): Effect.fn.Return<RunId, StartError> {
-    const { whenBusy = "reject", ...more } = options ?? {}
+    const { dedupe, whenBusy = "reject", ...more } = options ?? {}
     const name = typeof agent === "string" ? agent : agent.name
     const org = yield* CurrentOrg
     const start = runs.start({ agent: name, input, org, principal: yield* CurrentPrincipal, ...more })
@@ -56,7 +58,7 @@ export const makeStart = Effect.fnUntraced(function*(send: Commands["send"]) {
       const registered = registry.get(name)
       if (busy === undefined || isOver(busy.status) || registered === undefined) return yield* conflict
       const text = yield* promptOf(registered.agent, input)
-      yield* Effect.catchTag(send(busy.run, text, { mode: whenBusy }), "RunNotFound", () => Effect.fail(conflict))
+      yield* Effect.catchTag(send(busy.run, text, dedupe === undefined ? { mode: whenBusy } : { mode: whenBusy, dedupe }), "RunNotFound", () => Effect.fail(conflict))
       return busy.run
     })
     return yield* Effect.retry(Effect.catchTag(start, "RunConflict", say), {

@@ -208,6 +208,15 @@ export const layerMemory = (gates: ReadonlyArray<Gate>, projections: ReadonlyArr
       flush,
       list,
       read: (run, after, limit) => Effect.sync(() => runs.get(run)?.events.slice(after, after + limit) ?? []),
+      heads: (asked) =>
+        Effect.sync(() => {
+          const heads = new Map<RunId, number>()
+          for (const run of asked) {
+            const entry = runs.get(run)
+            if (entry !== undefined) heads.set(run, entry.seq)
+          }
+          return heads
+        }),
       find: (run) => Effect.sync(() => Option.map(Option.fromUndefinedOr(runs.get(run)), rowOf)),
       latest: (org, session) =>
         Effect.sync(() => Option.map(Option.fromUndefinedOr(runs.get(sessions.get(`${org}/${session}`) ?? "" as RunId)), rowOf)),

@@ -137,6 +137,11 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
       ...makeFlush({ sql, runner, gates, projections, patience }),
       read,
       list,
+      heads: (runs) =>
+        sql<{ readonly id: RunId; readonly seq: number }>`SELECT id, seq FROM runs WHERE id = ANY (${[...runs]}::text[])`.pipe(
+          Effect.map((rows) => new Map(rows.map((row) => [row.id, row.seq]))),
+          reply("heads")
+        ),
       find: (run) =>
         sql`SELECT * FROM runs WHERE id = ${run}`.pipe(
           reply("find"),

@@ -70,6 +70,8 @@ export class Store extends Context.Service<Store, {
   readonly write?: (append: Append) => Outcome
   /** The events of a run after a sequence number, in order, at most `limit`. */
   readonly read: (run: RunId, after: number, limit: number) => Effect.Effect<ReadonlyArray<Logged>, StorageFailed>
+  /** The sequence number of the last event of each of these runs; those that are not there are left out. */
+  readonly heads: (runs: ReadonlyArray<RunId>) => Effect.Effect<ReadonlyMap<RunId, number>, StorageFailed>
   readonly find: (run: RunId) => Effect.Effect<Option.Option<RunRow>, StorageFailed>
   readonly list: (filter: RunFilter) => Effect.Effect<ReadonlyArray<RunRow>, StorageFailed>
   /** Keeps a definition; once for each hash. */
