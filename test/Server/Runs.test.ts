@@ -2,7 +2,7 @@ import { assert, layer } from "@effect/vitest"
 import { Effect, Schema } from "effect"
 import { Agent, Plugin, Tool } from "../../src/index.ts"
 import * as testing from "../../src/testing.ts"
-import { ask, events, keyOf, served } from "../support/api.ts"
+import { ask, events, keyOf, type Loose, served } from "../support/api.ts"
 import { runtimes } from "../support/conductors.ts"
 
 const Weather = Tool.make("weather", {
@@ -61,7 +61,7 @@ for (const { layer: runtime, name } of runtimes([assistant, travel], provider)) 
         assert.strictEqual(run.status, "completed")
         assert.strictEqual(run.output, "Rain.")
         assert.strictEqual(run.turns, 2)
-        assert.deepStrictEqual(run.steps.map((step: any) => [step.text, step.calls.map((call: any) => [call.tool, call.outcome, call.result])]), [
+        assert.deepStrictEqual(run.steps.map((step: Loose) => [step.text, step.calls.map((call: Loose) => [call.tool, call.outcome, call.result])]), [
           ["I look.", [["weather", "success", `{"sky":"rain"}`]]],
           ["Rain.", []]
         ])
@@ -76,10 +76,10 @@ for (const { layer: runtime, name } of runtimes([assistant, travel], provider)) 
         const wrong = yield* ask("/v1/runs", { body: { agent: "travel", input: { city: 7, days: 1.5 }, limits: { turns: 3 } } })
         assert.strictEqual(wrong.status, 400)
         assert.strictEqual(wrong.body._tag, "BadRequest")
-        assert.deepStrictEqual(wrong.body.problems.map((problem: any) => problem.path), [["payload", "input", "city"], ["payload", "input", "days"]])
+        assert.deepStrictEqual(wrong.body.problems.map((problem: Loose) => problem.path), [["payload", "input", "city"], ["payload", "input", "days"]])
         assert.include(wrong.body.message, "payload.input.city")
         const more = yield* ask("/v1/runs", { body: { agent: "", limits: { turns: 0, cost: "much" }, colour: "red" } })
-        assert.sameDeepMembers(more.body.problems.map((problem: any) => problem.path), [
+        assert.sameDeepMembers(more.body.problems.map((problem: Loose) => problem.path), [
           ["payload", "agent"], ["payload", "limits", "turns"], ["payload", "limits", "cost"], ["payload", "colour"]
         ])
       }))
@@ -132,9 +132,9 @@ for (const { layer: runtime, name } of runtimes([assistant, travel], provider)) 
         const started: Array<string> = []
         for (let i = 0; i < 5; i++) started.push((yield* ask("/v1/runs", { body: { input: `page ${i}`, session: `page-${i}` } })).body.run)
         const first = yield* ask("/v1/runs?limit=2")
-        assert.deepStrictEqual(first.body.runs.map((row: any) => row.run), [started[4], started[3]])
+        assert.deepStrictEqual(first.body.runs.map((row: Loose) => row.run), [started[4], started[3]])
         const second = yield* ask(`/v1/runs?limit=2&before=${first.body.next}`)
-        assert.deepStrictEqual(second.body.runs.map((row: any) => row.run), [started[2], started[1]])
+        assert.deepStrictEqual(second.body.runs.map((row: Loose) => row.run), [started[2], started[1]])
         assert.strictEqual((yield* ask("/v1/runs?limit=0")).status, 400)
         assert.strictEqual((yield* ask("/v1/runs?status=gone&before=x")).body.problems.length, 2)
       }))
