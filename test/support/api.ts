@@ -1,7 +1,7 @@
 /** A server on a real socket of the loopback, over a runtime of a test, and what speaks to it. */
 import { Context, Effect, Layer, Logger, Option, Redacted } from "effect"
 import { HttpServer } from "effect/http"
-import { Conductor } from "../../src/Conductor.ts"
+import type { Conductor } from "../../src/Conductor.ts"
 import { ConductorClient } from "../../src/client.ts"
 import { Keys, type NewKey, type Scope } from "../../src/Org.ts"
 import { OrgId } from "../../src/Run.ts"
