@@ -15,6 +15,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
@@ -143,15 +144,15 @@ const make = Effect.fnUntraced(function*(options: Options) {
       let pause = 0
 
       const itemOf = (event: Sse.Event) =>
-        Effect.map(Effect.option(decodeItem(event.data)), (item) => {
+        Effect.map(Effect.option(decodeItem(event.data)), (found): ReadonlyArray<RunItem> => {
           failures = 0
-          const seq = event.id === undefined ? undefined : Number(event.id)
-          if (seq !== undefined) {
-            if (!(seq > cursor)) return []
-            cursor = seq
-          }
-          // What a newer server tells is no reason to stop.
-          return item._tag === "None" ? [] : [item.value]
+          const item = Option.getOrUndefined(found)
+          if (item !== undefined && !("event" in item)) return [item]
+          // What a newer server tells is no reason to stop: it is passed over.
+          const seq = item?.seq ?? Number(event.id)
+          if (!(seq > cursor)) return []
+          cursor = seq
+          return item === undefined ? [] : [item]
         })
       const connection = Stream.unwrap(Effect.gen(function*(): Effect.fn.Return<Stream.Stream<RunItem | typeof over, unknown>, unknown> {
         const response = yield* api.runs.events({

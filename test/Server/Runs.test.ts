@@ -1,17 +1,10 @@
 import { assert, layer } from "@effect/vitest"
 import { Effect, Schema } from "effect"
-import { Agent, Plugin, Tool } from "../../src/index.ts"
+import { Agent } from "../../src/index.ts"
 import * as testing from "../../src/testing.ts"
 import { ask, events, keyOf, type Loose, served } from "../support/api.ts"
 import { runtimes } from "../support/conductors.ts"
-
-const Weather = Tool.make("weather", {
-  description: "The weather of a city.",
-  parameters: Schema.Struct({ city: Schema.String }),
-  success: Schema.Struct({ sky: Schema.String }),
-  effect: "pure"
-})
-const weather = Plugin.make("weather", { tools: [Weather], handlers: { weather: () => Effect.succeed({ sky: "rain" }) } })
+import { weather } from "../support/weather.ts"
 
 const assistant = Agent.make("assistant", { instructions: "Answer in one sentence.", model: "scripted:test", plugins: [weather] })
 
