@@ -25,8 +25,10 @@ import {
   answerOf, cacheHitRate, Cancelled, type Logged, type RunError, RunId, type RunNotFound, type RunState, type SessionId, type StorageFailed, type Usage,
   waitingOf
 } from "./Run.ts"
+import type { Outcomes } from "./Outcomes.ts"
 import * as RunLog from "./RunLog.ts"
 import { Registry, Runs, type StartError } from "./Runs.ts"
+import type { Sessions } from "./Session.ts"
 
 export type { RunOptions, StartOptions } from "./Conductor/Start.ts"
 export type { RegistrationError } from "./Conductor/Wiring.ts"
@@ -67,6 +69,8 @@ export type Provided =
   | Keys
   | Ledger
   | Orgs
+  | Outcomes
+  | Sessions
   | RunLog.RunLog
   | RunLog.Store
   | Runs

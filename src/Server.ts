@@ -9,13 +9,20 @@ import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
 import * as HttpRouter from "effect/http/HttpRouter"
 import { Api, Failures } from "./Api.ts"
 import { Idempotency } from "./Idempotency.ts"
+import * as Approvals from "./Server/Approvals.ts"
+import * as Audit from "./Server/Audit.ts"
+import * as Budgets from "./Server/Budgets.ts"
+import * as Catalogue from "./Server/Catalogue.ts"
 import { answering } from "./Server/Answer.ts"
 import { makeDoor } from "./Server/Door.ts"
 import * as Guard from "./Server/Guard.ts"
+import * as Keys from "./Server/Keys.ts"
 import { Limits } from "./Server/Limits.ts"
 import { makeNodeServer } from "./Server/Node.ts"
 import * as Runs from "./Server/Runs.ts"
+import * as Sessions from "./Server/Sessions.ts"
 import * as System from "./Server/System.ts"
+import * as Usage from "./Server/Usage.ts"
 
 export { Draining } from "./Server/Draining.ts"
 export { Limits, type RequestLimits } from "./Server/Limits.ts"
@@ -43,7 +50,10 @@ export const routes = Layer.mergeAll(
   HttpApiScalar.layer(Api, { path: "/docs" }),
   HttpRouter.middleware(makeDoor, { global: true })
 ).pipe(
-  Layer.provide(Layer.mergeAll(Runs.layer, System.layer)),
+  Layer.provide(Layer.mergeAll(
+    Approvals.layer, Audit.layer, Budgets.layer, Catalogue.layer, Keys.layer, Runs.layer, Sessions.layer, System.layer, System.layerMetrics,
+    Usage.layer
+  )),
   Layer.provide(Layer.mergeAll(Guard.layer, failures)),
   Layer.provideMerge(upkeep)
 )
@@ -53,7 +63,12 @@ export const layer = ({ host = "127.0.0.1", port = 8787 }: Options = {}) =>
   Layer.unwrap(Effect.gen(function*() {
     const limits = yield* Limits
     const { close, make } = makeNodeServer(limits)
-    return HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
+    return HttpRouter.serve(routes, {
+      disableLogger: true,
+      disableListenLog: true,
+      // Names of sessions are as long as that when they are written in a path.
+      routerConfig: { maxParamLength: 2_000 }
+    }).pipe(
       Layer.merge(Layer.effectDiscard(Effect.addFinalizer(() => close))),
       Layer.provideMerge(NodeHttpServer.layerServer(make, { host, port, gracefulShutdownTimeout: "3 seconds" })),
       Layer.provide(NodeHttpServer.layerHttpServices),

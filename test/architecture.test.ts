@@ -11,7 +11,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["Database", "Model", "Tool"],
   ["RunLog", "Tools"],
   ["AuditLog", "Org"],
-  ["Approval", "Budget", "Idempotency", "Inbox"],
+  ["Approval", "Budget", "Idempotency", "Inbox", "Outcomes", "Session"],
   ["Ledger", "Telemetry"],
   ["Plugin", "Agent", "Api"],
   ["Runs"],

@@ -1,7 +1,7 @@
 import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
 import * as Schema from "effect/Schema"
 import { ApprovalError } from "../Approval/Error.ts"
-import { KeyRefused, RateLimited } from "../Org/Error.ts"
+import { KeyInvalid, KeyNotFound, KeyRefused, RateLimited } from "../Org/Error.ts"
 import { RunError, ShuttingDown, StorageFailed } from "../Run.ts"
 
 /** One thing that is wrong with a request, and where: `["payload", "limits", "turns"]`. */
@@ -97,7 +97,7 @@ export class ServerError extends Schema.TaggedError<ServerError>()("ServerError"
 /** Everything that a request can fail with, closed: the body of every response that is no success. */
 export const ApiError = Schema.Union([
   BadRequest, KeyMissing, KeyRefused, Forbidden, NotFound, MethodNotAllowed, RequestTimeout, PayloadTooLarge, HeadersTooLarge,
-  UnsupportedMediaType, IdempotencyKeyReused, RateLimited, ServerError, ...RunError.members, ...ApprovalError.members
+  UnsupportedMediaType, IdempotencyKeyReused, RateLimited, ServerError, KeyInvalid, KeyNotFound, ...RunError.members, ...ApprovalError.members
 ])
 export type ApiError = typeof ApiError.Type
 
@@ -110,6 +110,7 @@ export const statuses: { readonly [Tag in ApiError["_tag"]]: number } = {
   NotFound: 404,
   RunNotFound: 404,
   ApprovalNotFound: 404,
+  KeyNotFound: 404,
   ApprovalForeign: 404,
   MethodNotAllowed: 405,
   RequestTimeout: 408,
@@ -127,6 +128,7 @@ export const statuses: { readonly [Tag in ApiError["_tag"]]: number } = {
   ForbiddenModel: 422,
   UnknownModel: 422,
   ApprovalUnfit: 422,
+  KeyInvalid: 422,
   IdempotencyKeyReused: 422,
   ModelFailed: 422,
   ModelRefused: 422,

@@ -9,6 +9,7 @@ import {
   SteerMode, UnknownModel, Usage
 } from "../Run.ts"
 import { Authorization, Needs } from "./Authorization.ts"
+import { limit, place, positive, text } from "./Common.ts"
 import { IdempotencyKeyReused, told } from "./Error.ts"
 
 /** The id of a run. */
@@ -16,10 +17,6 @@ export const RunRef = Schema.String.check(Schema.isPattern(/^[0-9a-f]{8}-(?:[0-9
 
 /** Where a run stands. */
 export const RunStatus = Schema.Literals(["running", "parked", "completed", "failed", "cancelled"])
-
-const positive = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 2_147_483_647 }))
-
-const text = (most: number) => Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(most))
 
 /** Limits that replace the agent's; see `Limits`. */
 export const SomeLimits = Schema.Struct({
@@ -35,18 +32,34 @@ export const SomeLimits = Schema.Struct({
   outputTokens: Schema.optionalKey(positive)
 })
 
-/** What a run is started with: an agent and its input, or what was said so far, of which the last is by the user. */
+/** Something that was said before. */
+export const Said = Schema.Struct({ role: Schema.Literals(["user", "assistant"]), content: text(2_000_000) })
+
+/** Names and values that are kept with a run. */
+const Metadata = Schema.Record(text(64), Schema.String.check(Schema.isMaxLength(1_000))).check(
+  Schema.makeFilter((metadata) => Object.keys(metadata).length <= 32 || "at most 32 entries")
+)
+
+/** What a run is started with: an agent, and its input or what was said so far. */
 export const StartRun = Schema.Struct({
   /** The first one of the server by default. */
   agent: Schema.optionalKey(text(200)),
   /** Text, or JSON of the agent's input schema. */
   input: Schema.optionalKey(Schema.Json),
+  /** Instead of an input, for an agent that takes text: the conversation so far, of which the last is by the user. */
+  messages: Schema.optionalKey(Schema.Array(Said).check(Schema.isMinLength(1), Schema.isMaxLength(10_000))),
   model: Schema.optionalKey(ModelRef),
   session: Schema.optionalKey(text(200)),
   /** What becomes of the input where the session has an unfinished run; `reject` by default. */
   whenBusy: Schema.optionalKey(Schema.Literals(["queue", "steer", "interrupt", "reject"])),
-  limits: Schema.optionalKey(SomeLimits)
-})
+  limits: Schema.optionalKey(SomeLimits),
+  /** The agent's tools that the run may use; all of them by default. */
+  tools: Schema.optionalKey(Schema.Array(text(200)).check(Schema.isMaxLength(1_000))),
+  metadata: Schema.optionalKey(Metadata)
+}).check(
+  Schema.makeFilter(({ input, messages }) =>
+    (input === undefined) !== (messages === undefined) || { path: ["input"], issue: "either input or messages has to be given" })
+)
 export type StartRun = typeof StartRun.Type
 
 /** A run that was started. */
@@ -137,6 +150,7 @@ export const RunView = Schema.Struct({
     unknown: Schema.Array(Schema.Struct({ call: Schema.String, tool: Schema.String }))
   })),
   cancelled: Schema.NullOr(Schema.Struct({ by: Schema.String, reason: Schema.NullOr(Schema.String) })),
+  metadata: Schema.Record(Schema.String, Schema.String),
   createdAt: Schema.Int,
   endedAt: Schema.NullOr(Schema.Int)
 })
@@ -172,14 +186,8 @@ export const Message = Schema.Struct({
 
 const params = { run: Schema.String }
 
-/** How many rows a list has at most. */
-export const limit = Schema.optionalKey(Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 1, maximum: 1_000 })))
-
 /** Identifies a request, so that it is carried out once however often it is sent. */
 export const idempotency = { "idempotency-key": Schema.optionalKey(text(200)) }
-
-/** A place in the log of a run. */
-const place = Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 0, maximum: 2_147_483_647 }))
 
 /** Runs: started, seen, followed, spoken to and cancelled. */
 export const Runs = HttpApiGroup.make("runs").add(

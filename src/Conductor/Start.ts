@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import type * as Agent from "../Agent.ts"
 import { CurrentOrg, CurrentPrincipal } from "../Org.ts"
-import { clean, isOver, type Limits, type ModelRef, type RunConflict, type RunId, SessionId, type SteerMode } from "../Run.ts"
+import { clean, isOver, type Limits, type ModelRef, type RunConflict, type RunId, SessionId, type SteerMode, type Transcript } from "../Run.ts"
 import { RunLog } from "../RunLog.ts"
 import { promptOf, Registry, Runs, type StartError } from "../Runs.ts"
 import type { Commands } from "./Commands.ts"
@@ -21,6 +21,12 @@ export interface RunOptions {
   readonly fallback?: ReadonlyArray<ModelRef>
   /** Limits that replace the agent's. */
   readonly limits?: Partial<Limits>
+  /** What was said before, without tool calls. */
+  readonly history?: ReadonlyArray<Transcript.Message>
+  /** The agent's tools that the run may use; all of them by default. */
+  readonly tools?: ReadonlyArray<string>
+  /** What is kept with the run. */
+  readonly metadata?: Readonly<Record<string, string>>
   /** The project that the audit log files the run under. */
   readonly sourceProject?: string
 }

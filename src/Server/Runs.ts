@@ -33,14 +33,28 @@ const startedOf = ({ run, session, status }: Pick<Started, "run" | "session" | "
 
 const encodeStart = Schema.encodeSync(StartRun)
 
-/** The input as the agent takes it. */
-const inputOf = (agent: Agent.Any | undefined, { input }: StartRun) => {
-  if (input === undefined) return Effect.fail(new BadRequest({ problems: [{ path: ["payload", "input"], message: "Missing key" }] }))
+/** The input as the agent takes it: as it is given, or the last thing that was said. */
+const inputOf = (agent: Agent.Any | undefined, { input = "", messages }: StartRun) => {
+  if (messages !== undefined) {
+    const last = messages.at(-1)
+    return last?.role === "user"
+      ? Effect.succeed(last.content)
+      : Effect.fail(new BadRequest({ problems: [{ path: ["payload", "messages"], message: "the last message has to be by the user" }] }))
+  }
   if (agent === undefined) return Effect.succeed(input)
   return Schema.decodeUnknownEffect(Schema.toCodecJson(agent.input))(input, { errors: "all" }).pipe(
     Effect.mapError((error) => problemsOf(["payload", "input"], error))
   )
 }
+
+/** What was said before the last message. */
+const saidIn = (messages: StartRun["messages"] = []): Pick<StartOptions, "history"> => ({
+  history: messages.slice(0, -1).map(({ content, role }) =>
+    role === "user"
+      ? { role, text: content }
+      // No model here has said it, so that nothing of it is bound to one.
+      : { role, model: "outside:unknown", parts: [{ type: "text", text: content }] })
+})
 
 /** Handlers of runs. */
 export const layer = HttpApiBuilder.group(Api, "runs", Effect.fnUntraced(function*(handlers) {
@@ -62,11 +76,11 @@ export const layer = HttpApiBuilder.group(Api, "runs", Effect.fnUntraced(functio
   })
 
   const begin = Effect.fnUntraced(function*(request: StartRun, more: Pick<StartOptions, "run" | "dedupe">) {
-    const { agent: named, input: _, session = yield* random.uuidV7(), ...options } = request
+    const { agent: named, input: _, messages, session = yield* random.uuidV7(), ...options } = request
     const agent = named ?? first?.agent.name ?? ""
     const input = yield* inputOf(known.get(agent)?.agent, request)
     if (request.model !== undefined) yield* models.resolve(request.model)
-    return yield* conductor.start(agent, input, { ...options, ...more, session, sourceProject: "api" })
+    return yield* conductor.start(agent, input, { ...options, ...more, ...saidIn(messages), session, sourceProject: "api" })
   })
 
   /** The run that a key stands for, which is started unless it was. */

@@ -1,7 +1,9 @@
 import * as Effect from "effect/Effect"
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
-import { Api } from "../Api.ts"
+import { Api, Forbidden } from "../Api.ts"
 import { Conductor } from "../Conductor.ts"
+import { CurrentOrg } from "../Org.ts"
+import * as Telemetry from "../Telemetry.ts"
 import { Draining } from "./Draining.ts"
 
 /** Handlers for whoever watches over the server. */
@@ -17,3 +19,10 @@ export const layer = HttpApiBuilder.group(Api, "system", Effect.fnUntraced(funct
     })
   })
 }))
+
+/** Handlers of metrics, which are of the whole process: for the organisation of whoever runs it. */
+export const layerMetrics = HttpApiBuilder.group(Api, "metrics", (handlers) =>
+  handlers.handle("metrics", Effect.fn("Api.metrics")(function*() {
+    if ((yield* CurrentOrg) !== "local") return yield* new Forbidden({ scope: "admin of the organisation local" })
+    return yield* Telemetry.prometheus
+  })))

@@ -98,6 +98,7 @@ export const makeView = () => {
         error: state.failure,
         waiting: waitingIn(state),
         cancelled: state.status === "cancelled" ? state.cancel : null,
+        metadata: state.started.metadata ?? {},
         createdAt,
         endedAt: isOver(state.status) ? state.endedAt : null
       }
