@@ -3,7 +3,6 @@ import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as References from "effect/References"
@@ -36,7 +35,6 @@ import { runs } from "./Cli/Runs.ts"
 import { send } from "./Cli/Send.ts"
 import { show } from "./Cli/Show.ts"
 import { tools } from "./Cli/Tools.ts"
-import * as Telemetry from "./Telemetry.ts"
 
 export { launch } from "./Cli/Process.ts"
 
@@ -89,14 +87,8 @@ export const program = Effect.fnUntraced(function*(args: ReadonlyArray<string>) 
     Effect.provideService(ConfigProvider.ConfigProvider, settings),
     Effect.orElseSucceed(Option.none)
   )
-  // Telemetry that cannot be exported keeps nobody from anything.
-  const telemetry = Telemetry.layer.pipe(
-    Layer.provide(Layer.succeed(ConfigProvider.ConfigProvider, settings)),
-    Layer.catchTag("TelemetryInvalid", (error) => Layer.effectDiscard(output.note(error.message)))
-  )
   const debug = Option.isSome(debugging) || asksForDebug(args)
   const exit = yield* Command.runWith(conductor, { version: yield* version })(args).pipe(
-    Effect.provide(telemetry),
     Effect.provideService(ConfigProvider.ConfigProvider, settings),
     Effect.provideService(CliOutput.Presenter, presenter(output, output.paint.bold("") !== "")),
     Effect.provideService(CliConfig.CliConfig, CliConfig.make({

@@ -4,18 +4,28 @@ import { Conductor } from "../Conductor.ts"
 import * as Database from "../Database.ts"
 import { RunId, RunNotFound } from "../Run.ts"
 import { TakesOver } from "../Runs.ts"
+import * as Telemetry from "../Telemetry.ts"
 import type { Known } from "./Agents.ts"
 import { models } from "./Choice.ts"
+import { Output } from "./Output.ts"
 
 /** The database of the settings. Provided around {@link conductor}, it is opened once for several runtimes. */
 export const database = Database.Database.layer
 
+/** Telemetry that cannot be exported keeps nobody from anything. */
+const telemetry = Telemetry.layer.pipe(
+  Layer.catchTag("TelemetryInvalid", (error) => Layer.effectDiscard(Effect.flatMap(Output, (output) => output.note(error.message))))
+)
+
 /**
  * The runtime with some agents on the database of the settings, for the runs that it is told of: a run that an earlier
- * program left goes on with `conductor retry`, not behind somebody's back. Without agents it performs nothing.
+ * program left goes on with `conductor retry`, not behind somebody's back. Without agents it performs nothing, and exports nothing.
  */
 export const conductor = (agents: ReadonlyArray<Known>) =>
-  Conductor.layer({ agents, models }).pipe(Layer.provide(Layer.succeed(TakesOver, false)))
+  Conductor.layer({ agents, models }).pipe(
+    Layer.provide(Layer.succeed(TakesOver, false)),
+    Layer.provideMerge(agents.length === 0 ? Layer.empty : telemetry)
+  )
 
 const uuid = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i
 
