@@ -39,7 +39,7 @@ export const reserveOf = (resolved: Model.Resolved, request: Model.Request, inpu
 }
 
 /** What a bill says that a clock does not. */
-type Charge = Omit<Bill, "model" | "latencyMs" | "firstTokenMs">
+export type Charge = Omit<Bill, "model" | "latencyMs" | "firstTokenMs">
 
 /** The bill of an attempt that has ended. */
 export const billFor = (state: RunState, attempt: Attempt, now: number, charge: Charge): Bill => ({
