@@ -26,7 +26,7 @@ export class InvalidInput extends Schema.TaggedError<InvalidInput>()("InvalidInp
 /** The model is one that Conductor never talks to. */
 export class ForbiddenModel extends Schema.TaggedError<ForbiddenModel>()("ForbiddenModel", { model: Schema.String }) {
   override get message() {
-    return `The model "${this.model}" is an OpenAI model, which Conductor never uses: name a Claude, Gemini, DeepSeek, Qwen or Kimi model.`
+    return `The model "${this.model}" is an OpenAI model or may choose one, which Conductor never uses: name a Claude, Gemini, DeepSeek, Qwen or Kimi model.`
   }
 }
 
