@@ -10,9 +10,10 @@ import { Reporter } from "../survive/processes.ts"
 import type { Place } from "../survive/worker.ts"
 import type { Orders } from "./spender.ts"
 
-/** Runs that spend, and processes that are ended in the middle; more by the environment. */
+/** Runs that spend; more by the environment. */
 const runs = Number(process.env["BUDGET_RUNS"] ?? 200)
-const ends = Number(process.env["BUDGET_KILLS"] ?? 3)
+/** Processes that are ended in the middle. */
+const endsOf = (at: Place) => Number(process.env["BUDGET_KILLS"] ?? ("url" in at ? 3 : 2))
 
 const org = Run.OrgId.make("local")
 const limit = Money.usd("1")
@@ -45,6 +46,7 @@ const look = (url: string) =>
 
 /** Ends processes by SIGKILL, or by closing their runtime, in the middle of what they do, and begins others in their place. */
 const spend = async (seed: string, at: Place, workers: number): Promise<void> => {
+  const ends = endsOf(at)
   const crew: Array<Reporter> = []
   // Always one process ahead, which has everything but its orders.
   let spare = new Reporter("../Budget/spender.ts")

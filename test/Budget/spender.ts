@@ -53,7 +53,7 @@ const modelOf = (seed: string) => {
       delay: luck > 0.97 ? 1_200 : between(0, 60, "delay", ...by),
       text: "So be it.",
       toolCalls: turn > turns ? [] : [{ name: "look" }],
-      usage: { uncached: between(1, 1_000, "in", ...by), output: between(1, 600, "out", ...by) },
+      usage: { uncached: between(1, 1_000, "in", ...by), output: Math.min(between(1, 600, "out", ...by), request.maxOutput) },
       ...(luck < 0.08 ? { fail: tooMany } : luck < 0.14 ? { fail: tooMany, failAfter: 2 } : luck < 0.2 ? { cut: true as const } : {})
     }
   })
