@@ -287,6 +287,8 @@ export class RunWaiting extends Schema.TaggedError<RunWaiting>()("RunWaiting", {
 export class StorageFailed extends Schema.TaggedError<StorageFailed>()("StorageFailed", {
   operation: Schema.String,
   problem: Schema.String,
+  /** True where what was to be written was refused for what it is, as by a constraint, and would be again. */
+  refused: Schema.optionalKey(Schema.Boolean),
   cause: Schema.optionalKey(Schema.Defect())
 }) {
   override get message() {
