@@ -38,25 +38,31 @@ export interface Reading {
   readonly list: (filter: RunFilter) => Effect.Effect<ReadonlyArray<RunRow>, StorageFailed>
 }
 
+// Made once: a reading is made for every request of an organisation.
+const findIn = Effect.fnUntraced(function*(reads: Reads, run: RunId) {
+  const row = yield* reads.find(run)
+  return Option.isSome(row) ? row.value : yield* new RunNotFound({ run })
+})
+
+const stateOf = Effect.fn("RunLog.state")(function*(run: RunId, events: Stream.Stream<Logged, StorageFailed>) {
+  let folded: RunState | undefined
+  yield* Stream.runForEach(events, (logged) => Effect.sync(() => folded = fold(folded, logged)))
+  return folded ?? (yield* new RunNotFound({ run }))
+})
+
+const listIn = Effect.fn("RunLog.list")((reads: Reads, filter: RunFilter) => reads.list(filter))
+
+const pageOf = Effect.fnUntraced(function*(reads: Reads, run: RunId, cursor: number) {
+  const events = yield* reads.read(run, cursor, page)
+  const last = events.at(-1)
+  return [events, events.length < page || last === undefined ? Option.none<number>() : Option.some(last.seq)] as const
+})
+
 /** Reads runs from a store, and what is live from this process. */
 export const makeReading = (reads: Reads, hub: Hub): Reading => {
-  const read = (run: RunId, after = 0): Stream.Stream<Logged, StorageFailed> =>
-    Stream.paginate(after, Effect.fnUntraced(function*(cursor: number) {
-      const events = yield* reads.read(run, cursor, page)
-      const last = events.at(-1)
-      return [events, events.length < page || last === undefined ? Option.none() : Option.some(last.seq)] as const
-    }))
+  const read = (run: RunId, after = 0) => Stream.paginate(after, (cursor: number) => pageOf(reads, run, cursor))
 
-  const find = Effect.fn("RunLog.find")(function*(run: RunId) {
-    const row = yield* reads.find(run)
-    return Option.isSome(row) ? row.value : yield* new RunNotFound({ run })
-  })
-
-  const state = Effect.fn("RunLog.state")(function*(run: RunId) {
-    let folded: RunState | undefined
-    yield* Stream.runForEach(read(run), (logged) => Effect.sync(() => folded = fold(folded, logged)))
-    return folded ?? (yield* new RunNotFound({ run }))
-  })
+  const find = (run: RunId) => findIn(reads, run)
 
   /**
    * Listens before it reads, so that nothing falls between. A reader that is slower than the run loses what the
@@ -134,5 +140,5 @@ export const makeReading = (reads: Reads, hub: Hub): Reading => {
       }))
     }))
 
-  return { read, state, watch, find, list: Effect.fn("RunLog.list")((filter) => reads.list(filter)) }
+  return { read, state: (run) => stateOf(run, read(run)), watch, find, list: (filter) => listIn(reads, filter) }
 }

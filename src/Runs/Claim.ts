@@ -125,11 +125,15 @@ export const makeClaims = Effect.gen(function*() {
     Effect.flatMap(historyOf(after, registered.definition.hash), (history) =>
       Effect.provideContext(makeJournal({ run, epoch, registered, history, state, services }), services))
 
+  /** What a handler asks of the runtime it asks for the organisation of its run. A context that need not grow is copied faster. */
+  const ownOf = ({ org, principal }: RunState["started"]) => {
+    const ours = Context.get(services, CurrentOrg) === org ? services : Context.add(services, CurrentOrg, org)
+    return Context.get(services, CurrentPrincipal) === principal ? ours : Context.add(ours, CurrentPrincipal, principal)
+  }
+
   const launch = Effect.fnUntraced(function*(journal: Journal) {
     const stopped: Stopped = Deferred.makeUnsafe()
-    const { org, principal } = journal.state().started
-    // What a handler asks of the runtime it asks for the organisation of its run.
-    const own = services.pipe(Context.add(CurrentOrg, org), Context.add(CurrentPrincipal, principal))
+    const own = ownOf(journal.state().started)
     const handle: Handle = { journal, stopped }
     handles.set(journal.run, handle)
     const parent = yield* Effect.withFiber((fiber) => Effect.succeed(fiber.cache.tracer === undefined ? undefined : fiber.cache.span))
