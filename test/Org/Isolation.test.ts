@@ -9,6 +9,7 @@ import * as Statement from "effect/sql/Statement"
 import { Approval } from "../../src/Approval.ts"
 import { Database, type DatabaseLayer } from "../../src/Database.ts"
 import { Agent, asOrg, AuditLog, Budget, Conductor, CurrentOrg, Model, Money, Org, Plugin, Run, Tool } from "../../src/index.ts"
+import { Ledger } from "../../src/Ledger.ts"
 import { RunLog, Store } from "../../src/RunLog.ts"
 import { Export } from "../../src/testing.ts"
 import { scripted } from "../support/conductors.ts"
@@ -124,6 +125,8 @@ const suite = (name: string, runtime: Runtime, also: Effect.Effect<void, never, 
         const audit = yield* AuditLog
         const approval = yield* Approval
         const keys = yield* Org.Keys
+        const budget = yield* Budget
+        const ledger = yield* Ledger
         const before = yield* Effect.forEach(runs, (run) => Effect.map(asAcme(conductor.find(run)), ({ seq, status }) => ({ seq, status })))
         const trail = yield* audit.verify({ org: acme })
         const call = (yield* asAcme(conductor.state(doubtful))).open?.calls[0]?.part.id ?? ""
@@ -134,6 +137,9 @@ const suite = (name: string, runtime: Runtime, also: Effect.Effect<void, never, 
           assert.deepStrictEqual(Object.keys(outcomes).concat(others).filter((one) => one in conductor).toSorted(), Object.keys(conductor).toSorted())
           for (const [what, outcome] of Object.entries(outcomes)) assert.deepStrictEqual(outcome, notThere, what)
           seen.push(yield* asGlobex(Stream.runCollect(log.as(globex).read(run))))
+          assert.deepStrictEqual(yield* tried(ledger.run(globex, run)), notThere)
+          assert.isFalse(yield* budget.remove(globex, `run:${run}`))
+          assert.deepStrictEqual(yield* tried(budget.correct(globex, `${run}.3`, { cost: Money.zero, source: "reported" })), { refused: "AttemptNotFound" })
         }
         seen.push(
           yield* asGlobex(conductor.list({ limit: 100 })),
@@ -143,7 +149,9 @@ const suite = (name: string, runtime: Runtime, also: Effect.Effect<void, never, 
           yield* asGlobex(conductor.list({ limit: 100, agent: agent.name })),
           yield* asGlobex(conductor.approvals()),
           yield* approval.pending(globex, 100),
-          yield* (yield* Budget).list(globex),
+          yield* budget.list(globex),
+          yield* ledger.totals("session", { org: globex }),
+          yield* ledger.tools({ org: globex }),
           yield* audit.list({ org: globex, run: done, limit: 100 })
         )
         assert.deepStrictEqual(seen.map((one) => Array.isArray(one) ? one.length : one), seen.map(() => 0))
@@ -157,6 +165,8 @@ const suite = (name: string, runtime: Runtime, also: Effect.Effect<void, never, 
         assert.deepStrictEqual((yield* keys.list(globex)).map(({ id }) => id), [])
 
         // Nothing of it has changed anything.
+        assert.include((yield* budget.list(acme)).map(({ scope }) => scope), "org:acme")
+        assert.isAbove((yield* ledger.run(acme, done)).own.calls, 0)
         const after = yield* Effect.forEach(runs, (run) => Effect.map(asAcme(conductor.find(run)), ({ seq, status }) => ({ seq, status })))
         assert.deepStrictEqual(after, before)
         assert.deepStrictEqual((yield* audit.verify({ org: acme })).head, trail.head)
