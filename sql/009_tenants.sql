@@ -9,6 +9,9 @@ ALTER TABLE api_keys ADD COLUMN IF NOT EXISTS revoked_by text;
 ALTER TABLE api_keys ADD COLUMN IF NOT EXISTS requests_per_minute integer CHECK (requests_per_minute > 0);
 GRANT SELECT (created_by, revoked_by, requests_per_minute) ON api_keys TO authenticated;
 
+-- An organisation reads its budgets as they are now, which is a matter of their periods.
+GRANT EXECUTE ON FUNCTION conductor_period_since(text, timestamptz), conductor_period_until(text, timestamptz) TO authenticated;
+
 -- What a door reads for an organisation it reads as `authenticated`. Since Postgres 16 a role that made another is its member without
 -- the right to act as it, which 001 took for enough.
 DO $$

@@ -2,15 +2,13 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
-import * as Queue from "effect/Queue"
-import * as Stream from "effect/Stream"
-import { isOver, type Logged, type RunId, RunNotFound, type RunState, fold, type StorageFailed } from "./Run.ts"
+import type { OrgId, RunId } from "./Run.ts"
 import type { Append, AppendError, Gate, Projection } from "./RunLog/Append.ts"
-import { type Delta, type Flight, type Live, makeHub, type News } from "./RunLog/Hub.ts"
+import { type Flight, type Live, makeHub } from "./RunLog/Hub.ts"
 import { layerMemory } from "./RunLog/Memory.ts"
 import { layerSql } from "./RunLog/Sql.ts"
-import { type RunFilter, type RunRow, Store } from "./RunLog/Store.ts"
+import { makeReading, type Reading } from "./RunLog/Reading.ts"
+import { Store } from "./RunLog/Store.ts"
 import { Tables } from "./RunLog/Tables.ts"
 import type { Transaction } from "./RunLog/Transaction.ts"
 import { makeWriter, type Pending } from "./RunLog/Writer.ts"
@@ -20,56 +18,31 @@ export type { Delta, Flight, Live } from "./RunLog/Hub.ts"
 export { LeaseRenewal, LeaseTime } from "./RunLog/Lease.ts"
 export { FlushPatience } from "./RunLog/Flush.ts"
 export { type Correction, correctRun } from "./RunLog/Memory.ts"
-export { BetweenStore, type RunFilter, type RunRow, Store } from "./RunLog/Store.ts"
+export type { Reading, Watch } from "./RunLog/Reading.ts"
+export { BetweenStore, type Reads, type RunFilter, type RunRow, Store } from "./RunLog/Store.ts"
 export { Tables } from "./RunLog/Tables.ts"
 export type { Transaction } from "./RunLog/Transaction.ts"
 export type { Pending } from "./RunLog/Writer.ts"
 
-/** Events read from the store at a time. */
-const page = 500
-
-const isEnd = (logged: Logged): boolean =>
-  logged.event._tag === "RunCompleted" || logged.event._tag === "RunFailed" || logged.event._tag === "RunCancelled"
-
-/** How often a watcher looks for events that another process has written. */
-const pollInterval = "1 second"
-
 /** Told of each append of this process once it is written, within the writing: it must be quick and must not fail. */
 export const Observer = Context.Reference<(append: Append) => void>("conductor-ai/RunLog/Observer", { defaultValue: () => () => {} })
 
-/** Follows a run; see {@link RunLog}. */
-export type Watch = <E = never>(
-  run: RunId,
-  after?: number,
-  first?: Effect.Effect<unknown, E>
-) => Stream.Stream<Logged | Live, E | StorageFailed | RunNotFound>
-
 /** The logs of all runs: appended to in groups, read, and followed. */
-export class RunLog extends Context.Service<RunLog, {
+export class RunLog extends Context.Service<RunLog, Reading & {
+  /** Reads as an organisation: what is another's is not there. On a database it is the database that holds this line. */
+  readonly as: (org: OrgId) => Reading
   /** Puts events on their way without waiting; appends of one run keep their order. */
   readonly submit: (append: Append) => Pending
   /** Appends events and waits until they are durable; the append as it was written. */
   readonly append: (append: Append) => Effect.Effect<Append, AppendError>
   /** SQL that commits together with events of a run; nothing where the log is in memory. */
   readonly transaction: Transaction | undefined
-  /** All events of a run after a sequence number, in order. */
-  readonly read: (run: RunId, after?: number) => Stream.Stream<Logged, StorageFailed>
-  /** The run, folded. */
-  readonly state: (run: RunId) => Effect.Effect<RunState, RunNotFound | StorageFailed>
-  /**
-   * The events of a run after a sequence number as they come, each once and in order, until the run is over; between
-   * them, where the run is performed in this process, what is live, from the beginning of the answer under way. `first` is
-   * done once somebody listens, so that nothing live of what it begins is missed.
-   */
-  readonly watch: Watch
   /** Says where watchers can ask for the answer under way, or that there is none any more. */
   readonly fly: (run: RunId, flight: Flight | undefined) => void
   /** Tells watchers in this process what is not kept. */
   readonly announce: (run: RunId, live: Live) => void
   /** True while somebody in this process watches the run. */
   readonly isWatched: (run: RunId) => boolean
-  readonly find: (run: RunId) => Effect.Effect<RunRow, RunNotFound | StorageFailed>
-  readonly list: (filter: RunFilter) => Effect.Effect<ReadonlyArray<RunRow>, StorageFailed>
 }>()("conductor-ai/RunLog") {
   /** The log over any store. */
   static readonly layer = Layer.effect(RunLog, Effect.gen(function*() {
@@ -77,100 +50,6 @@ export class RunLog extends Context.Service<RunLog, {
     const hub = makeHub()
     const observe = yield* Observer
     const submit = yield* makeWriter(store, hub, observe)
-
-    const read = (run: RunId, after = 0): Stream.Stream<Logged, StorageFailed> =>
-      Stream.paginate(after, Effect.fnUntraced(function*(cursor: number) {
-        const events = yield* store.read(run, cursor, page)
-        const last = events.at(-1)
-        return [events, events.length < page || last === undefined ? Option.none() : Option.some(last.seq)] as const
-      }))
-
-    const find = Effect.fn("RunLog.find")(function*(run: RunId) {
-      const row = yield* store.find(run)
-      return Option.isSome(row) ? row.value : yield* new RunNotFound({ run })
-    })
-
-    const state = Effect.fn("RunLog.state")(function*(run: RunId) {
-      let folded: RunState | undefined
-      yield* Stream.runForEach(read(run), (logged) => Effect.sync(() => folded = fold(folded, logged)))
-      return folded ?? (yield* new RunNotFound({ run }))
-    })
-
-    /**
-     * Listens before it reads, so that nothing falls between. A reader that is slower than the run loses what the
-     * queue cannot hold, and reads the events among it from the store instead.
-     */
-    const watch = <E = never>(
-      run: RunId,
-      after = 0,
-      first?: Effect.Effect<unknown, E>
-    ): Stream.Stream<Logged | Live, E | StorageFailed | RunNotFound> =>
-      Stream.unwrap(Effect.gen(function*() {
-        const queue = yield* Queue.sliding<News>(1024)
-        let flight: ReadonlyArray<Delta> = []
-        yield* Effect.acquireRelease(
-          Effect.sync(() => {
-            flight = hub.flight(run)
-            return hub.listen(run, (news) => void Queue.offerUnsafe(queue, news))
-          }),
-          (stop) => Effect.sync(stop)
-        )
-        if (first !== undefined) yield* first
-        yield* find(run)
-        let cursor = after
-        let ended = false
-        let answered = 0
-        /** True for a piece of an answer that the events have already brought whole. */
-        const isLate = (live: Live) => live._tag !== "Progress" && live.turn <= answered
-        const advance = (events: ReadonlyArray<Logged>) => {
-          const fresh = events.filter((logged) => logged.seq > cursor)
-          const last = fresh.at(-1)
-          for (const { event } of fresh) if (event._tag === "TurnCompleted") answered = event.turn
-          if (last !== undefined) {
-            cursor = last.seq
-            ended = isEnd(last)
-          }
-          return fresh
-        }
-        const stored = Effect.suspend(() => Stream.runCollect(read(run, cursor)))
-        const goOn = Effect.fnUntraced(function*(events: ReadonlyArray<Logged>) {
-          const fresh = advance(events)
-          if (fresh.length === 0) {
-            const row = yield* find(run)
-            ended = isOver(row.status) && row.seq <= cursor
-          }
-          return fresh
-        })
-        const catchUp = Effect.flatMap(stored, goOn)
-        const hear = (news: ReadonlyArray<News>) =>
-          Effect.gen(function*() {
-            const heard: Array<Logged | Live> = []
-            for (const item of news) {
-              if (item._tag !== "Events") {
-                if (!isLate(item)) heard.push(item)
-              } else if ((item.events[0]?.seq ?? 0) > cursor + 1) {
-                heard.push(...(yield* catchUp))
-              } else {
-                heard.push(...advance(item.events))
-              }
-            }
-            return heard
-          })
-        // Of a run that began while somebody listened everything has been heard.
-        return Stream.paginate(first === undefined, Effect.fnUntraced(function*(backlog: boolean) {
-          if (backlog) return [[...(yield* catchUp), ...flight.filter((delta) => !isLate(delta))], ended ? Option.none() : Option.some(false)] as const
-          const news = yield* Effect.timeoutOption(Queue.takeAll(queue), pollInterval)
-          // What came in the last moment, or while the store was asked, tells the same events, with what is live between them.
-          let late = Option.isSome(news) ? news.value : yield* Queue.clear(queue)
-          let found: ReadonlyArray<Logged> = []
-          if (late.length === 0) {
-            found = yield* stored
-            late = yield* Queue.clear(queue)
-          }
-          const items: ReadonlyArray<Logged | Live> = late.length > 0 ? yield* hear(late) : yield* goOn(found)
-          return [items, ended ? Option.none() : Option.some(false)] as const
-        }))
-      }))
 
     const heard = ({ perform, sql }: Transaction): Transaction => ({
       sql,
@@ -186,14 +65,11 @@ export class RunLog extends Context.Service<RunLog, {
       submit,
       transaction: store.transaction === undefined ? undefined : heard(store.transaction),
       append: (append) => Effect.suspend(() => Deferred.await(submit(append))),
-      read,
-      state,
-      watch,
+      ...makeReading(store, hub),
+      as: (org) => makeReading(store.as(org), hub),
       announce: hub.publish,
       isWatched: hub.isHeard,
-      fly: hub.fly,
-      find,
-      list: Effect.fn("RunLog.list")((filter) => store.list(filter))
+      fly: hub.fly
     })
   }))
 

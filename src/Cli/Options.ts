@@ -1,8 +1,8 @@
 import * as Argument from "effect/cli/Argument"
 import * as Flag from "effect/cli/Flag"
 
-/** The flags of every command that needs the database. */
-export const place = {
+/** Where the data is. */
+export const database = {
   dataDir: Flag.String("data-dir").pipe(
     Flag.withMetavar("DIR"),
     Flag.withDescription("Directory of the embedded database (default .conductor)"),
@@ -11,6 +11,16 @@ export const place = {
   databaseUrl: Flag.Redacted("database-url").pipe(
     Flag.withMetavar("URL"),
     Flag.withDescription("A Postgres instead, as postgres://user:password@host:5432/database"),
+    Flag.optional
+  )
+}
+
+/** The flags of every command that needs what is in the database: where it is, and whose. */
+export const place = {
+  ...database,
+  org: Flag.String("org").pipe(
+    Flag.withMetavar("ORG"),
+    Flag.withDescription("The organisation to act for (default local)"),
     Flag.optional
   )
 }
