@@ -24,9 +24,12 @@ import { doctor } from "./Cli/Doctor.ts"
 import { environment } from "./Cli/Environment.ts"
 import { exportRun } from "./Cli/Export.ts"
 import { oneLine, reportOf } from "./Cli/Failure.ts"
+import { keys } from "./Cli/Keys.ts"
 import { migrate } from "./Cli/Migrate.ts"
 import { models } from "./Cli/Models.ts"
+import { orgs } from "./Cli/Orgs.ts"
 import { Output } from "./Cli/Output.ts"
+import { prune } from "./Cli/Prune.ts"
 import { replay } from "./Cli/Replay.ts"
 import { resolve } from "./Cli/Resolve.ts"
 import { retry } from "./Cli/Retry.ts"
@@ -43,7 +46,7 @@ const version = Effect.sync(() => String(JSON.parse(fs.readFileSync(new URL("../
 
 const conductor = Command.make("conductor").pipe(
   Command.withDescription("A durable, audited, priced agent runtime"),
-  Command.withSubcommands([run, demo, runs, show, send, cancel, retry, approvals, approve, deny, resolve, exportRun, replay, cost, budgets, models, tools, audit, migrate, doctor])
+  Command.withSubcommands([run, demo, runs, show, send, cancel, retry, approvals, approve, deny, resolve, exportRun, replay, cost, budgets, models, tools, audit, keys, orgs, prune, migrate, doctor])
 )
 
 /** What is wrong with a command as one sentence. */

@@ -1,3 +1,4 @@
+import * as Option from "effect/Option"
 import * as Argument from "effect/cli/Argument"
 import * as Flag from "effect/cli/Flag"
 
@@ -24,6 +25,23 @@ export const place = {
     Flag.optional
   )
 }
+
+const units = { h: 3_600_000, d: 86_400_000, w: 7 * 86_400_000 } as const
+
+/** A length of time as it is typed, such as 90d, in milliseconds. */
+export const ageOf = (text: string): Option.Option<number> => {
+  const [, count, unit] = /^([1-9]\d{0,4})([hdw])$/.exec(text.trim()) ?? []
+  return count === undefined ? Option.none() : Option.some(Number(count) * units[unit as keyof typeof units]) // one of those that the pattern takes
+}
+
+/** A flag that is a length of time. */
+export const age = <const Name extends string>(name: Name, description: string) =>
+  Flag.String(name).pipe(
+    Flag.withMetavar("AGE"),
+    Flag.withDescription(description),
+    Flag.filterMap(ageOf, () => "Expected a length of time such as 90d, 12h or 6w"),
+    Flag.optional
+  )
 
 /** Machine-readable output. */
 export const json = Flag.Boolean("json").pipe(
