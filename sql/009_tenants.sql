@@ -9,6 +9,9 @@ ALTER TABLE api_keys ADD COLUMN IF NOT EXISTS revoked_by text;
 ALTER TABLE api_keys ADD COLUMN IF NOT EXISTS requests_per_minute integer CHECK (requests_per_minute > 0);
 GRANT SELECT (created_by, revoked_by, requests_per_minute) ON api_keys TO authenticated;
 
+-- An organisation reads its budgets as they are now, which is a matter of their periods.
+GRANT EXECUTE ON FUNCTION conductor_period_since(text, timestamptz), conductor_period_until(text, timestamptz) TO authenticated;
+
 -- What a door reads for an organisation it reads as `authenticated`. Since Postgres 16 a role that made another is its member without
 -- the right to act as it, which 001 took for enough.
 DO $$
@@ -23,5 +26,93 @@ BEGIN
       EXECUTE format('GRANT %I TO CURRENT_USER WITH SET TRUE', r);
     END IF;
   END LOOP;
+END
+$$;
+
+-- Retention ---------------------------------------------------------------------------------------------------------------------------
+
+-- The finished runs of an organisation that ended before a time and that nothing needs any more. A run goes on from the runs of its session
+-- before it, so that a session goes when all of it is over and old; so do a run and the runs below it.
+CREATE OR REPLACE FUNCTION conductor_prunable(p_org text, p_before timestamptz) RETURNS TABLE (id text, session_id text)
+LANGUAGE sql STABLE AS $$
+  SELECT r.id, r.session_id FROM runs r
+  WHERE r.org_id = p_org AND r.ended_at < p_before
+    AND NOT EXISTS (SELECT 1 FROM runs x
+      WHERE x.org_id = r.org_id AND x.session_id = r.session_id AND (x.ended_at IS NULL OR x.ended_at >= p_before
+        -- Somebody may be about to let a failed run go on.
+        OR EXISTS (SELECT 1 FROM runners o WHERE o.id = x.owner AND o.lease_until > now())))
+    AND NOT EXISTS (SELECT 1 FROM runs c WHERE c.parent_run = r.id AND (c.ended_at IS NULL OR c.ended_at >= p_before))
+    AND NOT EXISTS (SELECT 1 FROM runs p WHERE p.id = r.parent_run AND (p.ended_at IS NULL OR p.ended_at >= p_before))
+$$;
+
+-- Deletes at most so many of them, with their events, attempts, commands, requests for approval, executions and budgets, and the sessions
+-- that are then empty; once there is none, as many sessions that are older and have no run. Within a session the newest go first, so that
+-- what is left is always the beginning of a conversation. Answers what went, by kind. The audit trail stays as it is.
+CREATE OR REPLACE FUNCTION conductor_prune(p_org text, p_before timestamptz, p_limit integer) RETURNS jsonb
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_sessions text[];
+  v_runs text[];
+  v_events bigint;
+  v_calls bigint;
+  v_commands bigint;
+BEGIN
+  SELECT array_agg(DISTINCT q.session_id) INTO v_sessions
+  FROM (SELECT p.session_id FROM conductor_prunable(p_org, p_before) p ORDER BY p.id LIMIT p_limit) q;
+  SELECT array_agg(x.id) INTO v_runs
+  FROM (
+    SELECT r.id FROM runs r
+    WHERE r.org_id = p_org AND r.session_id = ANY (v_sessions) AND r.ended_at < p_before
+      AND r.id IN (SELECT p.id FROM conductor_prunable(p_org, p_before) p WHERE p.session_id = ANY (v_sessions))
+    ORDER BY r.id DESC LIMIT p_limit FOR UPDATE SKIP LOCKED
+  ) x;
+  IF v_runs IS NULL THEN
+    v_sessions := ARRAY(
+      SELECT s.id FROM sessions s
+      WHERE s.org_id = p_org AND s.created_at < p_before
+        AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.org_id = s.org_id AND r.session_id = s.id)
+      ORDER BY s.id LIMIT p_limit
+    );
+  END IF;
+  SELECT count(*) INTO v_events FROM run_events WHERE run_id = ANY (v_runs);
+  SELECT count(*) INTO v_calls FROM model_calls WHERE run_id = ANY (v_runs);
+  SELECT count(*) INTO v_commands FROM run_inbox WHERE run_id = ANY (v_runs);
+  DELETE FROM tool_executions WHERE org_id = p_org AND run_id = ANY (v_runs);
+  DELETE FROM runs WHERE id = ANY (v_runs);
+  v_sessions := ARRAY(
+    SELECT s.id FROM sessions s
+    WHERE s.org_id = p_org AND s.id = ANY (v_sessions)
+      AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.org_id = s.org_id AND r.session_id = s.id)
+    -- One that a run is just beginning in stays.
+    FOR UPDATE SKIP LOCKED
+  );
+  DELETE FROM sessions WHERE org_id = p_org AND id = ANY (v_sessions);
+  DELETE FROM budgets WHERE org_id = p_org AND reserved_usd = 0 AND scope = ANY (
+    ARRAY(SELECT 'run:' || u.id FROM unnest(v_runs) AS u (id)) || ARRAY(SELECT 'session:' || u.id FROM unnest(v_sessions) AS u (id)));
+  RETURN jsonb_build_object('runs', coalesce(cardinality(v_runs), 0), 'events', v_events, 'calls', v_calls, 'commands', v_commands,
+    'sessions', cardinality(v_sessions));
+END
+$$;
+
+-- What it would delete, in all.
+CREATE OR REPLACE FUNCTION conductor_prune_count(p_org text, p_before timestamptz) RETURNS jsonb
+LANGUAGE sql STABLE AS $$
+  WITH gone AS MATERIALIZED (SELECT * FROM conductor_prunable(p_org, p_before))
+  SELECT jsonb_build_object(
+    'runs', (SELECT count(*) FROM gone),
+    'events', (SELECT count(*) FROM run_events e JOIN gone g ON g.id = e.run_id),
+    'calls', (SELECT count(*) FROM model_calls c JOIN gone g ON g.id = c.run_id),
+    'commands', (SELECT count(*) FROM run_inbox i JOIN gone g ON g.id = i.run_id),
+    'sessions', (SELECT count(*) FROM sessions s WHERE s.org_id = p_org
+      AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.org_id = s.org_id AND r.session_id = s.id AND r.id NOT IN (SELECT g.id FROM gone g))
+      AND (s.created_at < p_before OR s.id IN (SELECT g.session_id FROM gone g))))
+$$;
+
+DO $$
+BEGIN
+  REVOKE ALL ON FUNCTION conductor_prunable(text, timestamptz), conductor_prune(text, timestamptz, integer),
+    conductor_prune_count(text, timestamptz) FROM PUBLIC, anon, authenticated;
+  GRANT EXECUTE ON FUNCTION conductor_prunable(text, timestamptz), conductor_prune(text, timestamptz, integer),
+    conductor_prune_count(text, timestamptz) TO service_role;
 END
 $$;

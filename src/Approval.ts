@@ -8,7 +8,7 @@ import * as Schema from "effect/Schema"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { type Request, table } from "./Approval/Request.ts"
-import { answered, problemOf } from "./Database.ts"
+import { answered, problemOf, readerOf } from "./Database.ts"
 import { type AgentName, ApprovalId, OrgId, RunId, StorageFailed } from "./Run.ts"
 import { FlushPatience, Store, Tables } from "./RunLog.ts"
 
@@ -74,7 +74,8 @@ const requestsOf = (rows: ReadonlyArray<unknown>): ReadonlyArray<Request> =>
 
 /** Requests for a person's approval of a tool call, as the logs of runs say. */
 export class Approval extends Context.Service<Approval, {
-  readonly find: (id: string) => Effect.Effect<Option.Option<Request>, StorageFailed>
+  /** A request of an organisation; another's is not there. */
+  readonly find: (org: OrgId, id: string) => Effect.Effect<Option.Option<Request>, StorageFailed>
   /** The requests of an organisation that wait for a decision, oldest first. */
   readonly pending: (org: OrgId, limit: number) => Effect.Effect<ReadonlyArray<Request>, StorageFailed>
   /** The runs of these agents with a request whose time is over, at most a hundred, those that have waited longest first. */
@@ -84,18 +85,21 @@ export class Approval extends Context.Service<Approval, {
   static readonly layer = Layer.effect(Approval, Effect.gen(function*() {
     const sql = yield* SqlClient.SqlClient
     const patience = yield* FlushPatience
+    const reader = readerOf(sql)
     const failed = <A, R>(statement: Effect.Effect<A, SqlError, R>) =>
       Effect.mapError(answered(patience, statement), (error) =>
         new StorageFailed({ operation: "approvals", problem: problemOf(error), cause: error }))
     return Approval.of({
-      find: Effect.fn("Approval.find")((id) =>
-        sql`SELECT * FROM approvals WHERE id = ${id}`.pipe(
+      find: Effect.fn("Approval.find")((org, id) =>
+        sql`SELECT * FROM approvals WHERE org_id = ${org} AND id = ${id}`.pipe(
+          reader(org),
           Effect.map((rows) => Option.fromUndefinedOr(requestsOf(rows)[0])),
           failed
         )
       ),
       pending: Effect.fn("Approval.pending")((org, limit) =>
         sql`SELECT * FROM approvals WHERE org_id = ${org} AND status = 'pending' ORDER BY created_at, id LIMIT ${limit}`.pipe(
+          reader(org),
           Effect.map(requestsOf),
           failed
         )
@@ -114,7 +118,7 @@ export class Approval extends Context.Service<Approval, {
     const requests = table(yield* Tables)
     const store = yield* Store
     return Approval.of({
-      find: (id) => Effect.sync(() => Option.fromUndefinedOr(requests.get(id))),
+      find: (org, id) => Effect.sync(() => Option.filter(Option.fromUndefinedOr(requests.get(id)), (request) => request.org === org)),
       pending: (org, limit) =>
         Effect.sync(() => [...requests.values()].filter((one) => one.org === org && one.status === "pending").slice(0, limit)),
       overdue: (agents) =>

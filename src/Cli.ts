@@ -3,7 +3,6 @@ import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
@@ -29,9 +28,12 @@ import { environment } from "./Cli/Environment.ts"
 import { isHanded } from "./Cli/Exchange.ts"
 import { exportRun } from "./Cli/Export.ts"
 import { oneLine, reportOf } from "./Cli/Failure.ts"
+import { keys } from "./Cli/Keys.ts"
 import { migrate } from "./Cli/Migrate.ts"
 import { models } from "./Cli/Models.ts"
+import { orgs } from "./Cli/Orgs.ts"
 import { Output } from "./Cli/Output.ts"
+import { prune } from "./Cli/Prune.ts"
 import { replay } from "./Cli/Replay.ts"
 import { resolve } from "./Cli/Resolve.ts"
 import { retry } from "./Cli/Retry.ts"
@@ -43,7 +45,6 @@ import { show } from "./Cli/Show.ts"
 import { tools } from "./Cli/Tools.ts"
 import { Itself, type Program, Within } from "./Cli/Within.ts"
 import type { DirectoryLocked } from "./Database.ts"
-import * as Telemetry from "./Telemetry.ts"
 
 export { launch } from "./Cli/Process.ts"
 
@@ -52,7 +53,7 @@ const version = Effect.sync(() => String(JSON.parse(fs.readFileSync(new URL("../
 
 const conductor = Command.make("conductor").pipe(
   Command.withDescription("A durable, audited, priced agent runtime"),
-  Command.withSubcommands([run, serve, demo, runs, show, send, cancel, retry, approvals, approve, deny, resolve, exportRun, replay, cost, budgets, models, tools, audit, migrate, doctor])
+  Command.withSubcommands([run, serve, demo, runs, show, send, cancel, retry, approvals, approve, deny, resolve, exportRun, replay, cost, budgets, models, tools, audit, keys, orgs, prune, migrate, doctor])
 )
 
 /** What is wrong with a command as one sentence. */
@@ -98,11 +99,6 @@ export const program: Program = Effect.fnUntraced(function*(args) {
     Effect.provideService(ConfigProvider.ConfigProvider, settings),
     Effect.orElseSucceed(Option.none)
   )
-  // Telemetry that cannot be exported keeps nobody from anything.
-  const telemetry = isWithin ? Layer.empty : Telemetry.layer.pipe(
-    Layer.provide(Layer.succeed(ConfigProvider.ConfigProvider, settings)),
-    Layer.catchTag("TelemetryInvalid", (error) => Layer.effectDiscard(output.note(error.message)))
-  )
   const debug = Option.isSome(debugging) || asksForDebug(args)
   const stdio = yield* Stdio.Stdio
   const read: Array<Uint8Array> = []
@@ -110,7 +106,6 @@ export const program: Program = Effect.fnUntraced(function*(args) {
   const exit = yield* Command.runWith(conductor, { version: yield* version })(args).pipe(
     Effect.provideService(Stdio.Stdio, { ...stdio, stdin }),
     Effect.provideService(Itself, program),
-    Effect.provide(telemetry),
     Effect.provideService(ConfigProvider.ConfigProvider, settings),
     Effect.provideService(CliOutput.Presenter, presenter(output, output.paint.bold("") !== "")),
     Effect.provideService(CliConfig.CliConfig, CliConfig.make({

@@ -16,7 +16,7 @@ import type * as Inbox from "./Inbox.ts"
 import type { Ledger } from "./Ledger.ts"
 import * as Model from "./Model.ts"
 import type * as Money from "./Money.ts"
-import type { Keys, Orgs } from "./Org.ts"
+import { CurrentOrg, type Keys, type Orgs } from "./Org.ts"
 import { type Commands, type Decision, makeCommands, type Resolution, type SendOptions } from "./Conductor/Commands.ts"
 import { makeStart, type RunOptions, type StartOptions } from "./Conductor/Start.ts"
 import { inDatabase, inTables } from "./Conductor/Services.ts"
@@ -107,10 +107,10 @@ export class Conductor extends Context.Service<Conductor, {
   readonly drain: Runs["Service"]["drain"]
   readonly retry: Commands["retry"]
   /** Goes on with an unfinished run that nobody performs, as soon as its last owner's lease has ended. */
-  readonly attend: Runs["Service"]["attend"]
-  readonly find: RunLog.RunLog["Service"]["find"]
-  readonly list: RunLog.RunLog["Service"]["list"]
-  readonly state: RunLog.RunLog["Service"]["state"]
+  readonly attend: Commands["attend"]
+  readonly find: RunLog.Reading["find"]
+  readonly list: RunLog.Reading["list"]
+  readonly state: RunLog.Reading["state"]
   readonly agents: ReadonlyArray<Agent.Registered>
 }>()("conductor-ai/Conductor") {
   /** The runtime over any store, models and registry. */
@@ -123,6 +123,9 @@ export class Conductor extends Context.Service<Conductor, {
 
     const start = yield* makeStart(commands.send)
 
+    /** Reads as the current organisation: what is another's is not there. */
+    const as = <A, E>(read: (log: RunLog.Reading) => Effect.Effect<A, E>) => Effect.flatMap(CurrentOrg, (org) => read(log.as(org)))
+
     const decodeOutput = Effect.fnUntraced(function*(state: RunState) {
       const text = answerOf(state)
       const output = registered.get(state.agent)?.output?.(state.model)
@@ -131,6 +134,7 @@ export class Conductor extends Context.Service<Conductor, {
     })
 
     const result = Effect.fn("Conductor.result")(function*(run: RunId): Effect.fn.Return<RunResult<unknown>, RunError> {
+      yield* as((log) => log.find(run))
       const state = yield* runs.settled(run)
       if (state.status === "cancelled") {
         return yield* new Cancelled({ by: state.cancel?.by ?? "unknown", reason: state.cancel?.reason ?? null })
@@ -153,14 +157,13 @@ export class Conductor extends Context.Service<Conductor, {
     return Conductor.of({
       start,
       result,
-      watch: log.watch,
+      watch: (run, after, first) => Stream.unwrap(Effect.map(CurrentOrg, (org) => log.as(org).watch(run, after, first))),
       newRun: Effect.map(random.uuidV7(), (id) => RunId.make(id)),
       ...commands,
-      attend: runs.attend,
       drain: runs.drain,
-      find: log.find,
-      list: log.list,
-      state: log.state,
+      find: (run) => as((log) => log.find(run)),
+      list: (filter) => as((log) => log.list(filter)),
+      state: (run) => as((log) => log.state(run)),
       agents: [...registered.values()]
     })
   }))

@@ -21,7 +21,7 @@ export { CancelGrace, StatementDeadline } from "./Database/Embedded.ts"
 export { DirectoryLocked, DirectoryUnusable, type Holder, holderOf, type Lock } from "./Database/Lock.ts"
 export { type MigrationError, MigrationChanged, MigrationFailed, MigrationVanished, type Status } from "./Database/Migrations.ts"
 export { DatabaseUnavailable, problemOf } from "./Database/Postgres.ts"
-export { asOrg, type TenantOptions } from "./Database/Tenant.ts"
+export { asOrg, readerOf, type TenantOptions } from "./Database/Tenant.ts"
 
 /** Whether the layer brings the database up to date. Default: the package's own migrations. */
 export interface MigrateOptions {

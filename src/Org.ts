@@ -8,6 +8,7 @@ export { CurrentOrg, CurrentPrincipal } from "./Org/Current.ts"
 export * from "./Org/Error.ts"
 export { allows, type Bootstrapped, KeyMemory, KeyRate, Keys, type Made, type NewKey, type Principal, principalOf } from "./Org/Keys.ts"
 export { Orgs } from "./Org/Orgs.ts"
+export { type Gone, Retention } from "./Org/Retention.ts"
 export { type ApiKey, KeyId, type Org, Scope } from "./Org/Tenants.ts"
 
 const given = Config.map(Config.option(Config.Redacted("CONDUCTOR_API_KEY")), Option.filter((key) => Redacted.value(key).trim() !== ""))

@@ -35,7 +35,10 @@ export const prometheus: Effect.Effect<string> = Effect.flatMap(
   ({ format }) => format()
 )
 
-/** Counts what this process writes down of its runs, in the metrics of Effect's registry. */
+/**
+ * Counts what this process writes down of its runs, in the metrics of Effect's registry. Their labels are few: organisations, sessions
+ * and runs, of which there is no end, are in the spans and in the ledger.
+ */
 export const layerMetrics: Layer.Layer<never> = Layer.effect(Observer, Effect.map(Effect.context<never>(), count))
 
 /** Shows how many runs somebody performs, until the scope closes. */

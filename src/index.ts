@@ -12,7 +12,9 @@ export * as Tool from "./Tool.ts"
 
 export * as Approval from "./Approval.ts"
 export { AuditLog } from "./AuditLog.ts"
-export { Budget } from "./Budget.ts"
+export {
+  AttemptNotFound, type Balance, Budget, type Corrected as CostCorrected, type Period as BudgetPeriod, type Report as CostReport
+} from "./Budget.ts"
 export { asOrg } from "./Database.ts"
 export * as Ledger from "./Ledger.ts"
 export * as Money from "./Money.ts"

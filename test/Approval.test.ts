@@ -101,7 +101,7 @@ for (const { layer: runtime, name } of runtimes([agent], provider)) {
         )
         assert.strictEqual((yield* Conductor.result(run)).text, `✓ {"refunded":500}`)
         assert.strictEqual((yield* doneIn(run)).length, 1)
-        const decided = yield* (yield* Approval).find(request.id)
+        const decided = yield* (yield* Approval).find(request.org, request.id)
         assert.isTrue(decided._tag === "Some" && decided.value.status === "approved" && decided.value.decidedBy === "user:ann")
         const rows = yield* (yield* AuditLog).list({ org: (yield* testing.check(run)).org, run, limit: 50 })
         const row = rows.find((one) => one.event === "ApprovalDecided")
@@ -155,7 +155,7 @@ for (const { layer: runtime, name } of runtimes([agent], provider)) {
         const yes = { decision: "approved" } as const
         assert.strictEqual((yield* refusal("0193-forged.1.1", yes))._tag, "ApprovalNotFound")
         const foreign = yield* Effect.provideService(refusal(request.id, yes), CurrentOrg, Run.OrgId.make("other"))
-        assert.strictEqual(foreign._tag, "ApprovalForeign")
+        assert.strictEqual(foreign._tag, "ApprovalNotFound")
         assert.strictEqual((yield* refusal(request.id, { ...yes, digest: other.digest }))._tag, "ApprovalReplayed")
         assert.strictEqual((yield* refusal(request.id, { ...yes, parameters: { order: 1 } }))._tag, "ApprovalUnfit")
         assert.strictEqual((yield* pending(run)).status, "pending")
@@ -175,7 +175,7 @@ layer(testing.layer({ agents: [agent], model: provider }))("Approval over time",
   it.effect("expires, which the model is told as a denial, without anybody doing anything", () =>
     Effect.gen(function*() {
       const run = yield* parked(big)
-      const { id } = yield* pending(run)
+      const { id, org } = yield* pending(run)
       yield* TestClock.adjust("59 minutes")
       assert.strictEqual((yield* (yield* Conductor).find(run)).status, "parked")
       const end = yield* Effect.forkChild(Stream.runDrain(Conductor.watch(run)))
@@ -185,7 +185,7 @@ layer(testing.layer({ agents: [agent], model: provider }))("Approval over time",
       const result = yield* Conductor.result(run)
       assert.strictEqual(result.text, "✗ Nobody approved this call in time, which counts as a denial.")
       assert.deepStrictEqual(yield* doneIn(run), [])
-      const found = yield* (yield* Approval).find(id)
+      const found = yield* (yield* Approval).find(org, id)
       assert.isTrue(found._tag === "Some" && found.value.status === "expired")
     }))
 

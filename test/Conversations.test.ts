@@ -153,7 +153,7 @@ for (const { answer, answers, expected, opaque, ref } of providers) {
           const before = index === 0 ? [] : said(sent[index - 1])
           assert.deepStrictEqual(said(body).slice(0, before.length), before)
         }
-      }).pipe(Effect.scoped), 60_000)
+      }).pipe(Effect.scoped), 180_000)
 
     it.live("of one session with a process for each run does too", () =>
       Effect.gen(function*() {
@@ -169,7 +169,7 @@ for (const { answer, answers, expected, opaque, ref } of providers) {
           assert.strictEqual(answers(body).length, index)
           for (const [at, one] of answers(body).entries()) assert.deepStrictEqual(opaque(one), expected(at + 1, at % 2 === 0))
         }
-      }).pipe(Effect.scoped), 60_000)
+      }).pipe(Effect.scoped), 180_000)
   })
 }
 
@@ -192,10 +192,12 @@ describe("A conversation that changes the model", () => {
       const [first, second, third] = providers
       const order = [first, second, third, third, second, first]
       const server = yield* replay(...order.flatMap(({ answer }, index) => [answer(index * 2 + 1, "look"), answer(index * 2 + 2, undefined)]).map((body) => ({ body })))
-      for (const [index, { ref }] of order.entries()) {
-        const { output } = yield* Conductor.run(agent, `Weather ${index}?`, { session: "s", model: Run.ModelRef.make(ref) }).pipe(Effect.provide(runtime(dir, server)))
-        assert.match(output, new RegExp(`says ${index * 2 + 2}\\.`))
-      }
+      yield* Effect.gen(function*() {
+        for (const [index, { ref }] of order.entries()) {
+          const { output } = yield* Conductor.run(agent, `Weather ${index}?`, { session: "s", model: Run.ModelRef.make(ref) })
+          assert.match(output, new RegExp(`says ${index * 2 + 2}\\.`))
+        }
+      }).pipe(Effect.provide(runtime(dir, server)))
       const sent = bodies(server)
       assert.strictEqual(sent.length, order.length * 2)
       for (const [index, body] of sent.entries()) {
@@ -227,7 +229,7 @@ describe("A conversation that changes the model", () => {
           if (asked === third) assert.isTrue("reasoning_details" in one || "reasoning_content" in one)
         }
       }
-    }).pipe(Effect.scoped), 60_000)
+    }).pipe(Effect.scoped), 180_000)
 })
 
 describe("A conversation whose instructions change", () => {
@@ -265,7 +267,7 @@ describe("A conversation whose instructions change", () => {
         const { calls, results } = paired(body)
         assert.deepStrictEqual(calls, results)
       }
-    }).pipe(Effect.scoped), 60_000)
+    }).pipe(Effect.scoped), 180_000)
 
   it.live("between the runs of a session: so too, and the old instructions find their own reasoning again", () =>
     Effect.gen(function*() {
@@ -277,7 +279,7 @@ describe("A conversation whose instructions change", () => {
       const [, second, third] = bodies(server)
       assert.deepStrictEqual(answers(second).map(opaque), [[]])
       assert.deepStrictEqual(answers(third).map(opaque), [expected(1, false), []])
-    }).pipe(Effect.scoped), 60_000)
+    }).pipe(Effect.scoped), 180_000)
 
   it.live("what is bound to nothing before it stays", () =>
     Effect.gen(function*() {
@@ -287,5 +289,5 @@ describe("A conversation whose instructions change", () => {
         yield* Conductor.run("assistant", "Weather?", { session: "s", model: Run.ModelRef.make(gemini.ref) }).pipe(Effect.provide(runtime(dir, server, [one])))
       }
       assert.deepStrictEqual(gemini.answers(bodies(server)[2]).map(gemini.opaque), [gemini.expected(1, true), gemini.expected(2, false)])
-    }).pipe(Effect.scoped), 60_000)
+    }).pipe(Effect.scoped), 180_000)
 })

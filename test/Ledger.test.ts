@@ -136,7 +136,7 @@ for (const { layer: store, name } of stores) {
         const lines = yield* ledger.totals("day", { org: run.org })
         assert.deepStrictEqual(table(lines), ["2026-11-22 0.3 0.3 0 0 1 1 0"])
         assert.deepStrictEqual(lines[0]?.usage, usage)
-        assert.strictEqual(figures((yield* ledger.run(run.run)).own), "0.3 0.3 0 0 1 1 0")
+        assert.strictEqual(figures((yield* ledger.run(run.org, run.run)).own), "0.3 0.3 0 0 1 1 0")
         const log = yield* RunLog.RunLog
         assert.strictEqual(Money.format((yield* log.find(run.run)).cost), "0.3")
       }))
@@ -153,15 +153,15 @@ for (const { layer: store, name } of stores) {
           yield* log.append(parent.append({ _tag: "ChildStarted", v: 1, child: below.run, call: "delegate" }))
           if (Option.isSome(sql)) yield* sql.value`UPDATE runs SET parent_run = ${parent.run} WHERE id = ${below.run}`
         }
-        const costs = yield* Effect.forEach([top, child, grandchild], ({ run }) => ledger.run(run))
+        const costs = yield* Effect.forEach([top, child, grandchild], ({ org, run }) => ledger.run(org, run))
         assert.deepStrictEqual(
           costs.map(({ own, runs, subtree }) => [Money.format(own.cost), Money.format(subtree.cost), subtree.calls, runs]),
           [["0.1", "0.6", 3, 3], ["0.2", "0.5", 2, 2], ["0.3", "0.3", 1, 1]]
         )
         const idle = makeRun()
         yield* append(idle, idle.started())
-        assert.strictEqual(figures((yield* ledger.run(idle.run)).subtree), "0 0 0 0 0 0 0")
-        assert.strictEqual((yield* Effect.flip(ledger.run(RunId.make(randomUUID()))))._tag, "RunNotFound")
+        assert.strictEqual(figures((yield* ledger.run(idle.org, idle.run)).subtree), "0 0 0 0 0 0 0")
+        assert.strictEqual((yield* Effect.flip(ledger.run(idle.org, RunId.make(randomUUID()))))._tag, "RunNotFound")
       }))
 
     const Roll = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 999_999_999 }))

@@ -4,7 +4,7 @@ import * as AiError from "effect/ai/AiError"
 import * as SqlClient from "effect/sql/SqlClient"
 import * as net from "node:net"
 import { Budget } from "../src/Budget.ts"
-import { Agent, Conductor, Model, Plugin, Run, Tool } from "../src/index.ts"
+import { Agent, Conductor, CurrentOrg, Model, Plugin, Run, Tool } from "../src/index.ts"
 import * as Money from "../src/Money.ts"
 import * as RunLog from "../src/RunLog.ts"
 import { freshDirectory, freshPostgres } from "./support/databases.ts"
@@ -388,8 +388,9 @@ describe("Runs under trouble", () => {
             ...run.append(run.turnStarted()),
             reserve: { input: Money.usd("0.1"), rate: Money.usd("100"), max: 1_000, min: 1, priced: true }
           })
-          yield* (yield* Conductor).attend(run.run)
-          const error = yield* Effect.flip(Conductor.result(run.run))
+          const ours = Effect.provideService(CurrentOrg, run.org)
+          yield* ours((yield* Conductor).attend(run.run))
+          const error = yield* Effect.flip(ours(Conductor.result(run.run)))
           assert.strictEqual(error._tag, "DefinitionChanged")
           const [balance] = yield* budget.list(run.org)
           assert.deepStrictEqual([balance?.spent, balance?.reserved].map((money) => Money.format(money ?? Money.zero)), ["0.2", "0"])
@@ -415,7 +416,7 @@ describe("Runs under trouble", () => {
           const run = makeRun({ agent: "elsewhere" })
           yield* log.append(run.append(run.started(), ...run.turn(), { _tag: "RunParked", v: 1, reason: "shutdown" }))
           yield* log.append(run.append({ _tag: "RunClaimed", v: 1, runner: Run.RunnerId.make("another") }))
-          const waiter = yield* Effect.forkChild(Conductor.result(run.run))
+          const waiter = yield* Effect.forkChild(Effect.provideService(Conductor.result(run.run), CurrentOrg, run.org))
           yield* Effect.sleep("50 millis")
           yield* log.append(run.append(...run.turn({ text: "At last." }), run.completed()))
           assert.strictEqual((yield* Fiber.join(waiter)).text, "At last.")

@@ -111,7 +111,6 @@ export const statuses: { readonly [Tag in ApiError["_tag"]]: number } = {
   RunNotFound: 404,
   ApprovalNotFound: 404,
   KeyNotFound: 404,
-  ApprovalForeign: 404,
   MethodNotAllowed: 405,
   RequestTimeout: 408,
   RunConflict: 409,

@@ -8,16 +8,6 @@ export class ApprovalNotFound extends Schema.TaggedError<ApprovalNotFound>()("Ap
   }
 }
 
-/** The request is another organisation's. A door answers as if there were none. */
-export class ApprovalForeign extends Schema.TaggedError<ApprovalForeign>()("ApprovalForeign", {
-  approval: Schema.String,
-  org: Schema.String
-}) {
-  override get message() {
-    return `The request for approval "${this.approval}" is not one of the organisation "${this.org}".`
-  }
-}
-
 /** Nobody decided in time, which counts as a denial. */
 export class ApprovalExpired extends Schema.TaggedError<ApprovalExpired>()("ApprovalExpired", {
   approval: Schema.String,
@@ -67,6 +57,6 @@ export class ApprovalUnfit extends Schema.TaggedError<ApprovalUnfit>()("Approval
 
 /** Why a decision about a tool call is refused. */
 export const ApprovalError = Schema.Union([
-  ApprovalNotFound, ApprovalForeign, ApprovalExpired, ApprovalAlreadyDecided, ApprovalReplayed, ApprovalChanged, ApprovalUnfit
+  ApprovalNotFound, ApprovalExpired, ApprovalAlreadyDecided, ApprovalReplayed, ApprovalChanged, ApprovalUnfit
 ])
 export type ApprovalError = typeof ApprovalError.Type

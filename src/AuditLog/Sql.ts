@@ -1,6 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import { readerOf } from "../Database.ts"
 import { StorageFailed } from "../Run.ts"
 import type { Row } from "../RunLog.ts"
 import { origin, type Stored } from "./Chain.ts"
@@ -26,6 +27,7 @@ const failed = (operation: string) =>
 
 /** The table `audit_logs` and its functions. */
 export const makeSql = Effect.map(SqlClient.SqlClient, (sql) => {
+  const reader = readerOf(sql)
   const columns = sql.literal(`id::text AS id, org_id AS "org", n, (extract(epoch FROM "timestamp") * 1000000)::bigint AS "at", event, action,
     tool_name AS "name", principal, agent, session_id AS "session", run_id AS "run", seq, call_id AS "call", source_project AS "project",
     success, duration_ms AS "durationMs", trim_scale(cost_usd)::text AS "cost", target_entity AS "target", input_params::text AS "input",
@@ -44,17 +46,19 @@ export const makeSql = Effect.map(SqlClient.SqlClient, (sql) => {
         ...(filter.success === undefined ? [] : [sql`success = ${filter.success}`]),
         ...(filter.before === undefined ? [] : [sql`n < ${filter.before}`])
       ])
-    } ORDER BY n DESC LIMIT ${filter.limit}`.pipe(Effect.map((rows) => rows.map(toStored)), failed("audit"))
+    } ORDER BY n DESC LIMIT ${filter.limit}`.pipe(reader(filter.org), Effect.map((rows) => rows.map(toStored)), failed("audit"))
 
   const source = (org: string): Source => ({
     end: sql<{ readonly n: bigint | null; readonly hash: Uint8Array | null; readonly last: bigint | null }>`
       SELECT (SELECT max(n) FROM audit_logs WHERE org_id = ${org}) AS last, h.n, h.hash
       FROM (VALUES (1)) AS one LEFT JOIN audit_heads h ON h.org_id = ${org}`.pipe(
+      reader(org),
       Effect.map(([end]) => ({ n: Number(end?.n ?? 0), hash: end?.hash ?? origin, last: Number(end?.last ?? 0) })),
       failed("verify")
     ),
     page: (after, last, limit) =>
       sql<Fetched>`SELECT ${columns} FROM audit_logs WHERE org_id = ${org} AND n > ${after} AND n <= ${last} ORDER BY n LIMIT ${limit}`.pipe(
+        reader(org),
         Effect.map((rows) => rows.map(toStored)),
         failed("verify")
       )

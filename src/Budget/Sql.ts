@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import { problemOf } from "../Database.ts"
+import { problemOf, readerOf } from "../Database.ts"
 import * as Money from "../Money.ts"
 import { StorageFailed } from "../Run.ts"
 import type { Period } from "./Account.ts"
@@ -32,6 +32,7 @@ const failed = (operation: string) =>
 
 /** The table `budgets` and its functions. */
 export const makeSql = Effect.map(SqlClient.SqlClient, (sql) => {
+  const reader = readerOf(sql)
   const decodeRows = Schema.decodeUnknownSync(Rows)
   const decodeAnswer = Schema.decodeUnknownSync(Answer)
 
@@ -49,6 +50,9 @@ export const makeSql = Effect.map(SqlClient.SqlClient, (sql) => {
 
     /** True where there was one. One that holds reservations stays, unseen, until they are settled. */
     remove: Effect.fnUntraced(function*(org: string, scope: string) {
+      // What is another's is not found, also where these statements forgot to say whose budget is meant.
+      const found = yield* reader(org)(sql`SELECT 1 FROM budgets WHERE org_id = ${org} AND scope = ${scope}`)
+      if (found.length === 0) return false
       const rows = yield* sql<{ readonly removed: boolean }>`
         SELECT removed FROM budgets WHERE org_id = ${org} AND scope = ${scope} FOR UPDATE`
       yield* sql`DELETE FROM budgets WHERE org_id = ${org} AND scope = ${scope} AND reserved_usd = 0`
@@ -64,6 +68,7 @@ export const makeSql = Effect.map(SqlClient.SqlClient, (sql) => {
           CASE WHEN isfinite(since) THEN (extract(epoch FROM CASE WHEN until <= now() THEN conductor_period_since(period, now()) ELSE since END) * 1000)::bigint END AS since,
           (extract(epoch FROM CASE WHEN until <= now() THEN conductor_period_until(period, now()) ELSE until END) * 1000)::bigint AS until
         FROM budgets WHERE org_id = ${org} AND NOT removed AND (${idleRuns} OR reserved_usd > 0 OR NOT starts_with(scope, 'run:')) ORDER BY scope COLLATE "C"`.pipe(
+        reader(org),
         Effect.map((rows) => decodeRows(rows).map((row) => ({ ...row, since: numberOf(row.since), until: numberOf(row.until) }))),
         failed("budgets")
       ),

@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { Approval, ApprovalForeign, ApprovalNotFound } from "../Approval.ts"
+import { Approval, ApprovalNotFound } from "../Approval.ts"
 import { Conductor, type Decision, type Resolution } from "../Conductor.ts"
 import { CurrentOrg } from "../Org.ts"
 import { usage } from "./Failure.ts"
@@ -17,9 +17,9 @@ export const parametersOf = (text: string) =>
 /** The run that a request for approval is of. */
 const runOf = Effect.fnUntraced(function*(id: string) {
   const org = yield* CurrentOrg
-  const found = yield* (yield* Approval).find(id)
+  const found = yield* (yield* Approval).find(org, id)
   if (Option.isNone(found)) return yield* new ApprovalNotFound({ approval: id })
-  return found.value.org === org ? found.value.run : yield* new ApprovalForeign({ approval: id, org })
+  return found.value.run
 }, Effect.provide(conductor([])))
 
 /** `conductor approve` and `conductor deny`: decides, and goes on with the run where its agent is one of this program. */

@@ -48,23 +48,28 @@ export const environment = Effect.gen(function*() {
   return ConfigProvider.orElse(current, ConfigProvider.fromDotEnvContents(text.value))
 })
 
-/** Where the data is, as the flags of a command say. */
+/** Where the data is and whose, as the flags of a command say. */
 export interface Place {
   readonly dataDir: Option.Option<string>
   readonly databaseUrl: Option.Option<Redacted.Redacted>
+  readonly org?: Option.Option<string>
 }
 
-/** Runs a command with `--data-dir` and `--database-url` before what is set in the environment. */
-export const at = ({ dataDir, databaseUrl }: Place) => <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+/** Runs a command with `--data-dir` and `--database-url` before what is set in the environment, for the organisation of `--org`. */
+export const at = ({ dataDir, databaseUrl, org = Option.none() }: Place) => <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.gen(function*() {
     if (Option.isSome(dataDir) && Option.isSome(databaseUrl)) {
       return yield* usage("--data-dir and --database-url exclude each other: give the one where the data is.")
     }
     if (Option.isSome(dataDir) && dataDir.value.trim() === "") return yield* usage("--data-dir is empty: name a directory.")
+    if (Option.isSome(org) && org.value.trim() === "") return yield* usage("--org is empty: name an organisation, as conductor orgs lists them.")
     const current = yield* ConfigProvider.ConfigProvider
     const env: Record<string, string> = {}
     if (Option.isSome(dataDir)) Object.assign(env, { CONDUCTOR_DATA_DIR: dataDir.value, DATABASE_URL: "", SUPABASE_DB_URL: "" })
     if (Option.isSome(databaseUrl)) env["DATABASE_URL"] = Redacted.value(databaseUrl.value)
     const flags = ConfigProvider.fromEnv({ env, preserveEmptyStrings: true })
-    return yield* Effect.provideService(effect, ConfigProvider.ConfigProvider, ConfigProvider.orElse(flags, current))
+    const placed = Effect.provideService(effect, ConfigProvider.ConfigProvider, ConfigProvider.orElse(flags, current))
+    if (Option.isNone(org)) return yield* placed
+    const [{ CurrentOrg }, { OrgId }] = yield* Effect.promise(() => Promise.all([import("../Org.ts"), import("../Run.ts")]))
+    return yield* Effect.provideService(placed, CurrentOrg, OrgId.make(org.value.trim()))
   })

@@ -4,6 +4,7 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { Conductor } from "../Conductor.ts"
 import * as Money from "../Money.ts"
+import { CurrentOrg } from "../Org.ts"
 import { fold, type Logged, type RunState, type RunStatus } from "../Run.ts"
 import { RunLog, type RunRow } from "../RunLog.ts"
 import { toolRows } from "./Agents.ts"
@@ -54,7 +55,7 @@ export const printRuns = Effect.fnUntraced(function*(input: {
 /** `conductor show`. */
 export const showRun = Effect.fnUntraced(function*(input: { readonly run: string; readonly json: boolean }) {
   const output = yield* Output
-  const log = yield* RunLog
+  const log = (yield* RunLog).as(yield* CurrentOrg)
   const { run } = yield* log.find(yield* runId(input.run))
   if (input.json) return yield* Stream.runForEach(log.read(run), (logged) => output.write(jsonLine(logged)))
   const events: ReadonlyArray<Logged> = yield* Stream.runCollect(log.read(run))

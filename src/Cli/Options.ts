@@ -1,8 +1,9 @@
+import * as Option from "effect/Option"
 import * as Argument from "effect/cli/Argument"
 import * as Flag from "effect/cli/Flag"
 
-/** The flags of every command that needs the database. */
-export const place = {
+/** Where the data is. */
+export const database = {
   dataDir: Flag.String("data-dir").pipe(
     Flag.withMetavar("DIR"),
     Flag.withDescription("Directory of the embedded database (default .conductor)"),
@@ -14,6 +15,33 @@ export const place = {
     Flag.optional
   )
 }
+
+/** The flags of every command that needs what is in the database: where it is, and whose. */
+export const place = {
+  ...database,
+  org: Flag.String("org").pipe(
+    Flag.withMetavar("ORG"),
+    Flag.withDescription("The organisation to act for (default local)"),
+    Flag.optional
+  )
+}
+
+const units = { h: 3_600_000, d: 86_400_000, w: 7 * 86_400_000 } as const
+
+/** A length of time as it is typed, such as 90d, in milliseconds. */
+export const ageOf = (text: string): Option.Option<number> => {
+  const [, count, unit] = /^([1-9]\d{0,4})([hdw])$/.exec(text.trim()) ?? []
+  return count === undefined ? Option.none() : Option.some(Number(count) * units[unit as keyof typeof units]) // one of those that the pattern takes
+}
+
+/** A flag that is a length of time. */
+export const age = <const Name extends string>(name: Name, description: string) =>
+  Flag.String(name).pipe(
+    Flag.withMetavar("AGE"),
+    Flag.withDescription(description),
+    Flag.filterMap(ageOf, () => "Expected a length of time such as 90d, 12h or 6w"),
+    Flag.optional
+  )
 
 /** Machine-readable output. */
 export const json = Flag.Boolean("json").pipe(

@@ -6,17 +6,27 @@ import { Conductor } from "../Conductor.ts"
 import * as Database from "../Database.ts"
 import { RunId, RunNotFound } from "../Run.ts"
 import { TakesOver } from "../Runs.ts"
+import * as Telemetry from "../Telemetry.ts"
 import type { Known } from "./Agents.ts"
 import { models } from "./Choice.ts"
+import { Output } from "./Output.ts"
 import { Within } from "./Within.ts"
 
+/** Telemetry that cannot be exported keeps nobody from anything. */
+const telemetry = Telemetry.layer.pipe(
+  Layer.catchTag("TelemetryInvalid", (error) => Layer.effectDiscard(Effect.flatMap(Output, (output) => output.note(error.message))))
+)
+
 const own = (agents: ReadonlyArray<Known>) =>
-  Conductor.layer({ agents, models }).pipe(Layer.provide(Layer.succeed(TakesOver, false)))
+  Conductor.layer({ agents, models }).pipe(
+    Layer.provide(Layer.succeed(TakesOver, false)),
+    Layer.provideMerge(agents.length === 0 ? Layer.empty : telemetry)
+  )
 
 /** What a runtime with its database brings. */
 export type Services = Layer.Success<ReturnType<typeof own>>
 
-const unlessWithin = <A, E>(layer: Layer.Layer<A, E>): Layer.Layer<A, E> =>
+const unlessWithin = <A, E, R>(layer: Layer.Layer<A, E, R>): Layer.Layer<A, E, R> =>
   Layer.unwrap(Effect.map(Within, Option.match({
     onNone: () => layer,
     // It has all that any of the layers here brings.
@@ -28,7 +38,7 @@ export const database = unlessWithin(Database.Database.layer)
 
 /**
  * The runtime with some agents on the database of the settings, for the runs that it is told of: a run that an earlier
- * program left goes on with `conductor retry`, not behind somebody's back. Without agents it performs nothing.
+ * program left goes on with `conductor retry`, not behind somebody's back. Without agents it performs nothing, and exports nothing.
  */
 export const conductor = (agents: ReadonlyArray<Known>) => unlessWithin(own(agents))
 

@@ -2,14 +2,14 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import {
-  Approval, ApprovalAlreadyDecided, ApprovalChanged, type ApprovalError, ApprovalExpired, ApprovalForeign, ApprovalNotFound, ApprovalReplayed,
+  Approval, ApprovalAlreadyDecided, ApprovalChanged, type ApprovalError, ApprovalExpired, ApprovalNotFound, ApprovalReplayed,
   ApprovalUnfit, digestOf, type Request
 } from "../Approval.ts"
 import type { Registered } from "../Agent.ts"
 import { type Command, Inbox } from "../Inbox.ts"
 import { CurrentOrg, CurrentPrincipal } from "../Org.ts"
 import {
-  type Approval as Asked, type Call, type InboxId, RunConflict, type RunId, RunNotFound, type RunState, type StorageFailed, type SteerMode
+  type Approval as Asked, type Call, type InboxId, RunConflict, type RunId, type RunNotFound, type RunState, type StorageFailed, type SteerMode
 } from "../Run.ts"
 import { RunLog } from "../RunLog.ts"
 import { Registry, Runs } from "../Runs.ts"
@@ -59,6 +59,7 @@ export interface Commands {
   ) => Effect.Effect<RunId, ApprovalError | RunNotFound | RunConflict | StorageFailed>
   readonly resolve: (run: RunId, call: string, resolution: Resolution) => Effect.Effect<void, RunNotFound | RunConflict | StorageFailed>
   /** Lets a failed run go on from its log, under its limits counted anew. */
+  readonly attend: (run: RunId) => Effect.Effect<void, RunNotFound | StorageFailed>
   readonly retry: (run: RunId, options?: Partial<Parameters<Runs["Service"]["retry"]>[1]>) => ReturnType<Runs["Service"]["retry"]>
 }
 
@@ -90,10 +91,7 @@ export const makeCommands = Effect.gen(function*() {
   const registry = yield* Registry
 
   /** A run of the current organisation; another's is as if it were not there. */
-  const ours = Effect.fnUntraced(function*(run: RunId) {
-    const row = yield* log.find(run)
-    return row.org === (yield* CurrentOrg) ? row : yield* new RunNotFound({ run })
-  })
+  const ours = (run: RunId) => Effect.flatMap(CurrentOrg, (org) => log.as(org).find(run))
 
   /** Puts a command into the inbox of a run that was seen to be of the current organisation. */
   const command = Effect.fnUntraced(function*(run: RunId, command: Command, dedupe?: string) {
@@ -107,10 +105,9 @@ export const makeCommands = Effect.gen(function*() {
   /** A request that may be decided about now. */
   const decidable = Effect.fnUntraced(function*(id: string, digest: string | undefined) {
     const org = yield* CurrentOrg
-    const found = yield* approval.find(id)
+    const found = yield* approval.find(org, id)
     if (Option.isNone(found)) return yield* new ApprovalNotFound({ approval: id })
     const request = found.value
-    if (request.org !== org) return yield* new ApprovalForeign({ approval: id, org })
     if (request.status === "expired" || (request.status === "pending" && request.expiresAt <= (yield* Clock.currentTimeMillis))) {
       return yield* new ApprovalExpired({ approval: id, expiredAt: request.expiresAt })
     }
@@ -123,7 +120,7 @@ export const makeCommands = Effect.gen(function*() {
 
   const decide = Effect.fn("Conductor.decide")(function*(id: string, { comment, decision, digest, parameters }: Decision) {
     const request = yield* decidable(id, digest)
-    const state = yield* log.state(request.run)
+    const state = yield* log.as(request.org).state(request.run)
     const registered = registry.get(state.agent)
     // The run may have come to somebody else's decision since the request was looked up.
     yield* decidable(id, digest)
@@ -146,8 +143,7 @@ export const makeCommands = Effect.gen(function*() {
   })
 
   const resolve = Effect.fn("Conductor.resolve")(function*(run: RunId, call: string, { comment, resolution, result }: Resolution) {
-    yield* ours(run)
-    const state = yield* log.state(run)
+    const state = yield* log.as(yield* CurrentOrg).state(run)
     if (state.open?.calls.find(({ part }) => part.id === call)?.status !== "unknown") {
       const unknown = state.open?.calls.filter(({ status }) => status === "unknown").map(({ part }) => part.id) ?? []
       const problem = `the outcome of its call "${call}" is not in doubt (in doubt: ${unknown.join(", ") || "none"}).`
@@ -157,7 +153,7 @@ export const makeCommands = Effect.gen(function*() {
   })
 
   const pending = Effect.fnUntraced(function*(request: Request) {
-    const state = yield* log.state(request.run)
+    const state = yield* log.as(request.org).state(request.run)
     return { ...request, agent: state.agent, parameters: callOf(state, request.id)?.part.arguments ?? "" }
   })
 
@@ -184,6 +180,10 @@ export const makeCommands = Effect.gen(function*() {
     }),
     decide,
     resolve,
+    attend: Effect.fn("Conductor.attend")(function*(run) {
+      yield* ours(run)
+      yield* runs.attend(run)
+    }),
     retry: Effect.fn("Conductor.retry")(function*(run, options) {
       yield* ours(run)
       yield* runs.retry(run, { principal: yield* CurrentPrincipal, ...options })

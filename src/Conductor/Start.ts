@@ -60,7 +60,7 @@ export const makeStart = Effect.fnUntraced(function*(send: Commands["send"]) {
     if (whenBusy === "reject" || more.session === undefined) return yield* start
     const { session } = more
     const say = Effect.fnUntraced(function*(conflict: RunConflict): Effect.fn.Return<RunId, StartError> {
-      const [busy] = yield* log.list({ org, session: SessionId.make(clean(session)), limit: 1 })
+      const [busy] = yield* log.as(org).list({ session: SessionId.make(clean(session)), limit: 1 })
       const registered = registry.get(name)
       if (busy === undefined || isOver(busy.status) || registered === undefined) return yield* conflict
       const text = yield* promptOf(registered.agent, input)

@@ -55,3 +55,10 @@ export const asOrg = (orgId: string, options: TenantOptions = {}) => {
       }))
     }).pipe(Effect.withSpan("Database.asOrg"))
 }
+
+/** Reads for an organisation with this client: as {@link asOrg}, and nothing is written. */
+export const readerOf = (sql: SqlClient.SqlClient) => (orgId: string) => {
+  const as = asOrg(orgId, { readOnly: true })
+  return <A, E, R>(read: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, Exclude<R, SqlClient.SqlClient>> =>
+    Effect.provideService(as(read), SqlClient.SqlClient, sql)
+}

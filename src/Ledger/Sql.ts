@@ -3,9 +3,9 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import { answered, problemOf } from "../Database.ts"
+import { answered, problemOf, readerOf } from "../Database.ts"
 import * as Money from "../Money.ts"
-import { type RunId, StorageFailed } from "../Run.ts"
+import { type OrgId, type RunId, StorageFailed } from "../Run.ts"
 import { type By, type Line, nothing, plus, type Range, type RunCost, type ToolLine, type Totals } from "./Line.ts"
 
 /** How long a reading may take: it may go through all that an organisation ever did. */
@@ -68,6 +68,7 @@ const keys: Readonly<Record<By, string>> = {
 
 /** The readings of `model_attempts`, `audit_logs` and `runs`. */
 export const makeSql = Effect.map(SqlClient.SqlClient, (sql) => {
+  const reader = readerOf(sql)
   const reply = <A, R>(statement: Effect.Effect<A, SqlError, R>) =>
     Effect.mapError(answered(patience, statement), (error) => new StorageFailed({ operation: "cost", problem: problemOf(error), cause: error }))
 
@@ -93,6 +94,7 @@ export const makeSql = Effect.map(SqlClient.SqlClient, (sql) => {
 
   const lines = (by: By, range: Range): Effect.Effect<ReadonlyArray<Line>, StorageFailed> =>
     sql`SELECT ${sql.literal(keys[by])} AS key, ${totals} FROM model_attempts WHERE ${within("ended_at", range)} GROUP BY 1`.pipe(
+      reader(range.org),
       reply,
       Effect.map((rows) => decodeLines(rows).map((row) => ({ key: row.key, ...totalsOf(row) })))
     )
@@ -115,6 +117,7 @@ export const makeSql = Effect.map(SqlClient.SqlClient, (sql) => {
       )
       SELECT tool, sum(cost)::numeric(24, 12) AS cost, sum(calls)::bigint AS calls, sum(failed)::bigint AS failed, sum(time)::bigint AS time
       FROM parts GROUP BY 1`.pipe(
+      reader(range.org),
       reply,
       Effect.map((rows) =>
         decodeTools(rows).map(({ calls, cost, failed, time, tool }) => ({
@@ -122,11 +125,12 @@ export const makeSql = Effect.map(SqlClient.SqlClient, (sql) => {
         })))
     )
 
-  const run = (id: RunId): Effect.Effect<RunCost | undefined, StorageFailed> =>
+  const run = (org: OrgId, id: RunId): Effect.Effect<RunCost | undefined, StorageFailed> =>
     sql`WITH RECURSIVE below AS (
-        SELECT id FROM runs WHERE id = ${id} UNION SELECT r.id FROM runs r JOIN below b ON r.parent_run = b.id
+        SELECT id FROM runs WHERE org_id = ${org} AND id = ${id} UNION SELECT r.id FROM runs r JOIN below b ON r.parent_run = b.id
       )
       SELECT b.id, ${totals} FROM below b LEFT JOIN model_attempts a ON a.run_id = b.id GROUP BY 1`.pipe(
+      reader(org),
       reply,
       Effect.map((rows) => {
         const all = decodeRuns(rows)

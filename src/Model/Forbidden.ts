@@ -39,5 +39,8 @@ export const isForbidden = (text: string): boolean => {
 export const isForbiddenUrl = (url: string): boolean =>
   [url, URL.parse(url.trim())?.hostname ?? ""].some((text) => /openai|chatgpt/.test(plain(text)))
 
+/** OpenRouter's names of the hosts that no request may reach, also where something unknown here chooses a model itself. */
+export const forbiddenHosts = ["openai", "azure"]
+
 /** The failure for a forbidden name. */
 export const forbidden = (model: string): ForbiddenModel => new ForbiddenModel({ model })

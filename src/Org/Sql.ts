@@ -3,7 +3,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import { answered, asOrg, problemOf } from "../Database.ts"
+import { answered, problemOf, readerOf } from "../Database.ts"
 import { OrgId, StorageFailed } from "../Run.ts"
 import { FlushPatience } from "../RunLog.ts"
 import { type ApiKey, KeyId, type Org, Scope, type Tenants, useInterval } from "./Tenants.ts"
@@ -55,6 +55,7 @@ export const makeSql = Effect.gen(function*() {
   const patience = yield* FlushPatience
   const storageFailed = (error: SqlError) => new StorageFailed({ operation: "tenants", problem: problemOf(error), cause: error })
   const reply = <A, R>(statement: Effect.Effect<A, SqlError, R>) => Effect.mapError(answered(patience, statement), storageFailed)
+  const as = readerOf(sql)
   /** The columns of a key that its organisation may see: all but the hash. */
   const columns = sql.literal(`id, org_id, name, prefix, scopes, requests_per_minute, created_at, created_by, expires_at, revoked_at, revoked_by,
     last_used_at`)
@@ -100,13 +101,15 @@ export const makeSql = Effect.gen(function*() {
         SELECT * FROM found`.pipe(Effect.map((rows) => Option.fromUndefinedOr(keysOf(rows)[0])), reply),
     keys: (org) =>
       sql`SELECT ${columns} FROM api_keys WHERE org_id = ${org} ORDER BY created_at DESC, id DESC`.pipe(
-        asOrg(org, { readOnly: true }),
-        Effect.provideService(SqlClient.SqlClient, sql),
+        as(org),
         Effect.map(keysOf),
         reply
       ),
-    revoke: (org, id, by, at) =>
-      sql<{ readonly is_first: boolean }>`WITH before AS (SELECT id, revoked_at FROM api_keys WHERE org_id = ${org} AND id = ${id} FOR UPDATE)
+    revoke: Effect.fnUntraced(function*(org, id, by, at) {
+      // What is another's is not found, also where this statement forgot to say whose key is meant.
+      const found = yield* reply(as(org)(sql`SELECT id FROM api_keys WHERE org_id = ${org} AND id = ${id}`))
+      if (found.length === 0) return Option.none()
+      return yield* sql<{ readonly is_first: boolean }>`WITH before AS (SELECT id, revoked_at FROM api_keys WHERE id = ${id} FOR UPDATE)
         UPDATE api_keys k SET revoked_at = coalesce(k.revoked_at, ${time(at)}), revoked_by = CASE WHEN k.revoked_at IS NULL THEN ${by} ELSE k.revoked_by END
         FROM before WHERE k.id = before.id
         RETURNING k.id, org_id, name, prefix, scopes, requests_per_minute, created_at, created_by, expires_at, k.revoked_at, revoked_by,
@@ -117,6 +120,7 @@ export const makeSql = Effect.gen(function*() {
         }),
         reply
       )
+    })
   }
   return tenants
 })

@@ -63,6 +63,8 @@ export const remedyOf = (model: string, reason: string): string => {
       return "raise limits.streamIdle of the agent, or try again."
     case "ContentPolicyError":
       return "change what the model is asked or told."
+    case "ForbiddenModel":
+      return "name another model."
     case "InvalidRequestError":
       return "change the request as the provider says (a shorter conversation, another tool or schema), or name another model."
     default:

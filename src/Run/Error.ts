@@ -26,7 +26,7 @@ export class InvalidInput extends Schema.TaggedError<InvalidInput>()("InvalidInp
 /** The model is one that Conductor never talks to. */
 export class ForbiddenModel extends Schema.TaggedError<ForbiddenModel>()("ForbiddenModel", { model: Schema.String }) {
   override get message() {
-    return `The model "${this.model}" is an OpenAI model, which Conductor never uses: name a Claude, Gemini, DeepSeek, Qwen or Kimi model.`
+    return `The model "${this.model}" is an OpenAI model or may choose one, which Conductor never uses: name a Claude, Gemini, DeepSeek, Qwen or Kimi model.`
   }
 }
 
@@ -287,6 +287,8 @@ export class RunWaiting extends Schema.TaggedError<RunWaiting>()("RunWaiting", {
 export class StorageFailed extends Schema.TaggedError<StorageFailed>()("StorageFailed", {
   operation: Schema.String,
   problem: Schema.String,
+  /** True where what was to be written was refused for what it is, as by a constraint, and would be again. */
+  refused: Schema.optionalKey(Schema.Boolean),
   cause: Schema.optionalKey(Schema.Defect())
 }) {
   override get message() {

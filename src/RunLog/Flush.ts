@@ -144,7 +144,7 @@ const badBatch = (error: SqlError, batch: ReadonlyArray<Append>): BadBatch => {
       run: append.run,
       problem: `the session "${append.steps[0].after.session}" already has an unfinished run; send it a message, cancel it, or use another session.`
     })
-    : storageFailed("append")(error)
+    : new StorageFailed({ operation: "append", problem: problemOf(error), refused: true, cause: error })
   return { _tag: "BadBatch", error: conflict }
 }
 

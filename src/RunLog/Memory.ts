@@ -5,11 +5,11 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Money from "../Money.ts"
-import { type AgentName, Fenced, isOver, type Logged, promptTokens, RunConflict, type RunId, RunnerId, type RunState } from "../Run.ts"
+import { type AgentName, Fenced, isOver, type Logged, type OrgId, promptTokens, RunConflict, type RunId, RunnerId, type RunState } from "../Run.ts"
 import { outcomesOf } from "./Answer.ts"
 import type { Append, Gate, Projection } from "./Append.ts"
 import { LeaseTime } from "./Lease.ts"
-import { BetweenStore, type Outcome, type RunFilter, type RunRow, Store } from "./Store.ts"
+import { BetweenStore, type Outcome, type Reads, type RunFilter, type RunRow, Store } from "./Store.ts"
 import { Tables } from "./Tables.ts"
 
 interface Entry {
@@ -199,6 +199,18 @@ export const layerMemory = (gates: ReadonlyArray<Gate>, projections: ReadonlyArr
       )
     })
 
+    const readsOf = (org?: OrgId): Reads => {
+      const own = (run: RunId) => {
+        const entry = runs.get(run)
+        return org === undefined || entry?.state.org === org ? entry : undefined
+      }
+      return {
+        read: (run, after, limit) => Effect.sync(() => own(run)?.events.slice(after, after + limit) ?? []),
+        find: (run) => Effect.sync(() => Option.map(Option.fromUndefinedOr(own(run)), rowOf)),
+        list: (filter) => list(org === undefined ? filter : { ...filter, org })
+      }
+    }
+
     const flush = (batch: ReadonlyArray<Append>) => Effect.sync(() => batch.map(write))
     const between = yield* BetweenStore
     const store = between({
@@ -206,8 +218,6 @@ export const layerMemory = (gates: ReadonlyArray<Gate>, projections: ReadonlyArr
       lanes: 1,
       transaction: undefined,
       flush,
-      list,
-      read: (run, after, limit) => Effect.sync(() => runs.get(run)?.events.slice(after, after + limit) ?? []),
       heads: (asked) =>
         Effect.sync(() => {
           const heads = new Map<RunId, number>()
@@ -217,7 +227,8 @@ export const layerMemory = (gates: ReadonlyArray<Gate>, projections: ReadonlyArr
           }
           return heads
         }),
-      find: (run) => Effect.sync(() => Option.map(Option.fromUndefinedOr(runs.get(run)), rowOf)),
+      ...readsOf(),
+      as: readsOf,
       latest: (org, session) =>
         Effect.sync(() => Option.map(Option.fromUndefinedOr(runs.get(sessions.get(`${org}/${session}`) ?? "" as RunId)), rowOf)),
       define: (hash, _, definition) => Effect.sync(() => void definitions.set(hash, definition)),

@@ -7,13 +7,13 @@ import * as Schedule from "effect/Schedule"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import { answered, Database } from "../Database.ts"
+import { answered, Database, readerOf } from "../Database.ts"
 import * as Money from "../Money.ts"
 import { AgentName, DefinitionHash, type Logged, ModelRef, OrgId, RunId, RunnerId, SessionId, StorageFailed } from "../Run.ts"
 import type { Gate, Projection } from "./Append.ts"
 import { decodeEvent, FlushPatience, isTransient, makeFlush, storageFailed } from "./Flush.ts"
 import { LeaseTime } from "./Lease.ts"
-import { BetweenStore, type RunFilter, type RunRow, Store } from "./Store.ts"
+import { BetweenStore, type Reads, type RunFilter, type RunRow, Store } from "./Store.ts"
 
 const Timestamp = Schema.Date
 
@@ -97,34 +97,49 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
       Effect.ignore(answered(Duration.seconds(1), sql`UPDATE runners SET lease_until = now() WHERE id = ${runner}`))
     )
 
-    const read = (run: RunId, after: number, limit: number) =>
-      sql<{ readonly seq: number; readonly epoch: number; readonly at: bigint; readonly payload: string }>`
-        SELECT seq, epoch, at, payload FROM run_events WHERE run_id = ${run} AND seq > ${after} ORDER BY seq LIMIT ${limit}`.pipe(
-        reply("read"),
-        Effect.flatMap(readable("read", (rows) =>
-          rows.map((row): Logged => ({
-            run,
-            seq: row.seq,
-            epoch: row.epoch,
-            at: Number(row.at),
-            event: decodeEvent(JSON.parse(row.payload))
-          }))))
-      )
+    type As = <A>(statement: Effect.Effect<A, SqlError>) => Effect.Effect<A, SqlError>
 
-    const list = (filter: RunFilter) =>
-      sql`SELECT * FROM runs WHERE ${
-        sql.and([
-          ...(filter.org === undefined ? [] : [sql`org_id = ${filter.org}`]),
-          ...(filter.session === undefined ? [] : [sql`session_id = ${filter.session}`]),
-          ...(filter.status === undefined ? [] : [sql`status = ${filter.status}`]),
-          ...(filter.agent === undefined ? [] : [sql`agent = ${filter.agent}`]),
-          ...(filter.before === undefined ? [] : [sql`id < ${filter.before}`]),
-          sql`true`
-        ])
-      } ORDER BY id DESC LIMIT ${filter.limit}`.pipe(
-        reply("list"),
-        Effect.flatMap(readable("list", (rows) => rows.map(toRow)))
-      )
+    const readsOf = (as: As, org?: OrgId): Reads => {
+      const own = org === undefined ? sql.literal("") : sql`org_id = ${org} AND`
+      return {
+        read: (run, after, limit) =>
+          sql<{ readonly seq: number; readonly epoch: number; readonly at: bigint; readonly payload: string }>`
+            SELECT seq, epoch, at, payload FROM run_events WHERE ${own} run_id = ${run} AND seq > ${after} ORDER BY seq LIMIT ${limit}`.pipe(
+            as,
+            reply("read"),
+            Effect.flatMap(readable("read", (rows) =>
+              rows.map((row): Logged => ({
+                run,
+                seq: row.seq,
+                epoch: row.epoch,
+                at: Number(row.at),
+                event: decodeEvent(JSON.parse(row.payload))
+              }))))
+          ),
+        find: (run) =>
+          sql`SELECT * FROM runs WHERE ${own} id = ${run}`.pipe(
+            as,
+            reply("find"),
+            Effect.flatMap(readable("find", ([row]) => Option.map(Option.fromUndefinedOr(row), toRow)))
+          ),
+        list: ({ agent, before, limit, session, status, ...filter }: RunFilter) =>
+          sql`SELECT * FROM runs WHERE ${own} ${
+            sql.and([
+              ...(org !== undefined || filter.org === undefined ? [] : [sql`org_id = ${filter.org}`]),
+              ...(session === undefined ? [] : [sql`session_id = ${session}`]),
+              ...(status === undefined ? [] : [sql`status = ${status}`]),
+              ...(agent === undefined ? [] : [sql`agent = ${agent}`]),
+              ...(before === undefined ? [] : [sql`id < ${before}`]),
+              sql`true`
+            ])
+          } ORDER BY id DESC LIMIT ${limit}`.pipe(
+            as,
+            reply("list"),
+            Effect.flatMap(readable("list", (rows) => rows.map(toRow)))
+          )
+      }
+    }
+    const reader = readerOf(sql)
 
     const orphan = sql`(r.status = 'running' OR (r.status = 'parked' AND r.parked_reason = 'shutdown')) AND NOT EXISTS (
       SELECT 1 FROM runners o WHERE o.id = r.owner AND o.id <> ${runner} AND o.lease_until > now())`
@@ -135,21 +150,17 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
       // The embedded database has one connection, so a second flush would only wait for it.
       lanes: kind === "postgres" ? 2 : 1,
       ...makeFlush({ sql, runner, gates, projections, patience }),
-      read,
-      list,
       heads: (runs) =>
         sql<{ readonly id: RunId; readonly seq: number }>`SELECT id, seq FROM runs WHERE id = ANY (${[...runs]}::text[])`.pipe(
           Effect.map((rows) => new Map(rows.map((row) => [row.id, row.seq]))),
           reply("heads")
         ),
-      find: (run) =>
-        sql`SELECT * FROM runs WHERE id = ${run}`.pipe(
-          reply("find"),
-          Effect.flatMap(readable("find", ([row]) => Option.map(Option.fromUndefinedOr(row), toRow)))
-        ),
+      ...readsOf((statement) => statement),
+      as: (org) => readsOf(reader(org), org),
       latest: (org, session) =>
         sql`SELECT * FROM runs WHERE org_id = ${org} AND session_id = ${session} AND parent_run IS NULL
           ORDER BY created_at DESC, id DESC LIMIT 1`.pipe(
+          reader(org),
           reply("latest"),
           Effect.flatMap(readable("latest", ([row]) => Option.map(Option.fromUndefinedOr(row), toRow)))
         ),

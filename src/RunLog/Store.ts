@@ -58,8 +58,18 @@ export interface BadBatch {
   readonly error: AppendError
 }
 
+/** What is read of logs. */
+export interface Reads {
+  /** The events of a run after a sequence number, in order, at most `limit`. */
+  readonly read: (run: RunId, after: number, limit: number) => Effect.Effect<ReadonlyArray<Logged>, StorageFailed>
+  readonly find: (run: RunId) => Effect.Effect<Option.Option<RunRow>, StorageFailed>
+  readonly list: (filter: RunFilter) => Effect.Effect<ReadonlyArray<RunRow>, StorageFailed>
+}
+
 /** Where logs are kept: the part that differs between Postgres and memory. */
-export class Store extends Context.Service<Store, {
+export class Store extends Context.Service<Store, Reads & {
+  /** The same for an organisation: what is another's is not there. On a database it is the database that holds this line. */
+  readonly as: (org: OrgId) => Reads
   /** How many flushes may be under way at the same time. */
   readonly lanes: number
   /** Writes a batch in one transaction and says what became of each append, in their order. */
@@ -68,12 +78,8 @@ export class Store extends Context.Service<Store, {
   readonly transaction: Transaction | undefined
   /** Writes one append at once, where a store need not be waited for. */
   readonly write?: (append: Append) => Outcome
-  /** The events of a run after a sequence number, in order, at most `limit`. */
-  readonly read: (run: RunId, after: number, limit: number) => Effect.Effect<ReadonlyArray<Logged>, StorageFailed>
   /** The sequence number of the last event of each of these runs; those that are not there are left out. */
   readonly heads: (runs: ReadonlyArray<RunId>) => Effect.Effect<ReadonlyMap<RunId, number>, StorageFailed>
-  readonly find: (run: RunId) => Effect.Effect<Option.Option<RunRow>, StorageFailed>
-  readonly list: (filter: RunFilter) => Effect.Effect<ReadonlyArray<RunRow>, StorageFailed>
   /** Keeps a definition; once for each hash. */
   readonly define: (hash: DefinitionHash, agent: AgentName, definition: string) => Effect.Effect<void, StorageFailed>
   readonly definition: (hash: DefinitionHash) => Effect.Effect<Option.Option<string>, StorageFailed>

@@ -39,7 +39,7 @@ export const reserveOf = (resolved: Model.Resolved, request: Model.Request, inpu
 }
 
 /** What a bill says that a clock does not. */
-type Charge = Omit<Bill, "model" | "latencyMs" | "firstTokenMs">
+export type Charge = Omit<Bill, "model" | "latencyMs" | "firstTokenMs">
 
 /** The bill of an attempt that has ended. */
 export const billFor = (state: RunState, attempt: Attempt, now: number, charge: Charge): Bill => ({
@@ -75,15 +75,16 @@ const costOf = (resolved: Model.Resolved, answer: Model.Answer.Answer): { readon
 
 /**
  * What an attempt that broke off is charged: nothing where it was not sent or the provider refused it, all output that it
- * may have had where nothing was heard of it, and else what its input and the output received can have cost; never more
- * than was reserved for it.
+ * may have had where nothing was heard of it or the model reasons, because reasoning is billed and need not be seen, and
+ * else what its input and the output received can have cost; never more than was reserved for it.
  */
 export const boundOf = (state: RunState, attempt: Attempt, reason: string): Pick<Bill, "usage" | "cost" | "source"> => {
   if (!attempt.sent || (attempt.firstAt === null && !unheard.has(reason))) {
     return { usage: noUsage, cost: Money.zero, source: "priced" }
   }
   const most = state.attempt?.maxOutput ?? attempt.bytes
-  const output = attempt.firstAt === null ? most : Math.min(most, attempt.bytes)
+  const isSeen = Option.exists(attempt.resolved.entry, (entry) => entry.thinking === "none")
+  const output = attempt.firstAt === null || !isSeen ? most : Math.min(most, attempt.bytes)
   const bound = Option.flatMap(attempt.resolved.entry, (entry) => Model.bound(entry, attempt.inputBound, output))
   const reserved = state.attempt?.reserved ?? Money.zero
   const usage = { ...noUsage, uncached: attempt.inputBound, output }
@@ -102,12 +103,12 @@ const unheard = new Set([
   "NetworkError", "Cancelled", "TimedOut", "Interrupted", "Shutdown", "FirstTokenTimedOut", "TurnTimedOut", "InvalidResponseError"
 ])
 
-/** The bill of an attempt whose end nobody saw: all that was reserved for it. */
+/** The bill of an attempt whose end nobody saw: all that was reserved for it. Without a budget nothing was, and what it cost is unknown. */
 export const lostBill = (attempt: NonNullable<RunState["attempt"]>): Bill => ({
   model: attempt.model,
   usage: noUsage,
   cost: attempt.reserved,
-  source: attempt.prices === null ? "unpriced" : "bound",
+  source: attempt.prices === null || attempt.scopes.length === 0 ? "unpriced" : "bound",
   latencyMs: 0,
   firstTokenMs: null,
   requestId: null

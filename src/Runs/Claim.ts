@@ -1,6 +1,6 @@
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -14,6 +14,7 @@ import * as Stream from "effect/Stream"
 import { type Registered, withTools } from "../Agent.ts"
 import { Inbox } from "../Inbox.ts"
 import type { Models, Router } from "../Model.ts"
+import { CurrentOrg, CurrentPrincipal } from "../Org.ts"
 import {
   AgentNotRegistered, type DefinitionHash, Fenced, fold, isOver, type RunConflict, type RunEvent, type RunId, type RunState, ShuttingDown, StorageFailed,
   type Transcript
@@ -126,8 +127,15 @@ export const makeClaims = Effect.gen(function*() {
     Effect.flatMap(historyOf(after, agent.definition.hash), (history) =>
       Effect.provideContext(makeJournal({ run, epoch, registered: withTools(agent, tools), history, state, services }), services))
 
+  /** What a handler asks of the runtime it asks for the organisation of its run. A context that need not grow is copied faster. */
+  const ownOf = ({ org, principal }: RunState["started"]) => {
+    const ours = Context.get(services, CurrentOrg) === org ? services : Context.add(services, CurrentOrg, org)
+    return Context.get(services, CurrentPrincipal) === principal ? ours : Context.add(ours, CurrentPrincipal, principal)
+  }
+
   const launch = Effect.fnUntraced(function*(journal: Journal) {
     const stopped: Stopped = Deferred.makeUnsafe()
+    const own = ownOf(journal.state().started)
     const handle: Handle = { journal, stopped }
     handles.set(journal.run, handle)
     const parent = yield* Effect.withFiber((fiber) => Effect.succeed(fiber.cache.tracer === undefined ? undefined : fiber.cache.span))
@@ -151,7 +159,7 @@ export const makeClaims = Effect.gen(function*() {
       Effect.tap(Effect.sync(() => troubles.delete(journal.run))),
       Effect.exit,
       // What its starter has around it, such as a transaction, is not the run's.
-      Effect.updateContext((_starter: Context.Context<never>) => services),
+      Effect.updateContext((_starter: Context.Context<never>) => own),
       Effect.forkIn(scope)
     )
   })

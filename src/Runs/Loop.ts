@@ -72,7 +72,12 @@ const perform = (journal: Journal, next: Next): Effect.Effect<boolean, AppendErr
       return callModel(journal, next).pipe(
         next.delayMs === 0 ? (call) => call : Effect.delay(withinTurn(journal, next.delayMs)),
         Effect.as(false),
-        Effect.catchTag(["BudgetExceeded", "UnpricedModel", "UnknownModel", "ForbiddenModel", "TurnTimedOut", "ModelFailed"], (error) => fail(journal, error))
+        Effect.catchTag(["BudgetExceeded", "UnpricedModel", "UnknownModel", "ForbiddenModel", "TurnTimedOut", "ModelFailed"], (error) => fail(journal, error)),
+        // It would be refused again, and nobody has asked the model yet.
+        Effect.catchTag("StorageFailed", (error) =>
+          error.refused === true
+            ? fail(journal, new InternalError({ problem: `the database refused the start of an attempt (${error.problem})` }))
+            : Effect.fail(error))
       )
     case "SettleAttempt":
       return Effect.as(settleLost(journal, next.attempt), false)

@@ -5,11 +5,12 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type * as AiError from "effect/ai/AiError"
 import type * as Response from "effect/ai/Response"
+import { redactText } from "../AuditLog.ts"
 import * as Model from "../Model.ts"
 import * as Money from "../Money.ts"
 import { AttemptId, type AttemptError, type RunEvent, type RunState, type Transcript } from "../Run.ts"
 import type { AppendError } from "../RunLog.ts"
-import { type Attempt, billFor, boundOf, chargeOf, lostBill, reserveOf, uncounted } from "./Bill.ts"
+import { type Attempt, billFor, type Charge, boundOf, chargeOf, lostBill, reserveOf, uncounted } from "./Bill.ts"
 import { conversationOf } from "./Conversation.ts"
 import type { Journal } from "./Journal.ts"
 import { closeChat, inChat } from "./Spans.ts"
@@ -89,8 +90,10 @@ export const attemptAt = Effect.fnUntraced(function*(
     inputBound: input
   }
   const collector = Model.Answer.collect(takenIn(request.messages))
-  const failed = (on: Journal, { requestId, ...error }: AttemptError & { readonly requestId: string | null }) =>
-    Effect.as(Effect.suspend(() => {
+  const failed = (on: Journal, { requestId, ...told }: AttemptError & { readonly requestId: string | null }, charge?: Partial<Charge>) => {
+    // Providers may repeat what they were sent, keys among it.
+    const error = { ...told, message: redactText(told.message) }
+    return Effect.as(Effect.suspend(() => {
       journal.broken = undefined
       const state = journal.state()
       // It has ended already, or never began.
@@ -99,12 +102,14 @@ export const attemptAt = Effect.fnUntraced(function*(
       const bill = billFor(state, attempt, clock.currentTimeMillisUnsafe(), {
         ...boundOf(state, attempt, error.reason),
         requestId: requestId ?? collector.requestId(),
-        ...(host === null ? {} : { host })
+        ...(host === null ? {} : { host }),
+        ...charge
       })
       if (attempt.bytes > 0) log.announce(journal.run, { _tag: "Reset", turn })
       closeChat(attempt, bill, { error: error.reason })
       return on.emit([{ _tag: "AttemptFailed", v: 1, turn, attemptId, error, bill }])
     }), error)
+  }
 
   journal.broken = (on, error) => Effect.asVoid(failed(on, { ...error, requestId: null }))
   const started: Extract<RunEvent, { _tag: "TurnStarted" }> = {
@@ -161,6 +166,9 @@ export const attemptAt = Effect.fnUntraced(function*(
           onSome: (answer) => {
             const state = journal.state()
             const charge = { ...chargeOf(resolved, answer), ...uncounted(state, attempt, answer) }
+            if (answer.servedModel !== null && Model.isForbidden(answer.servedModel)) {
+              return failed(journal, forbiddenAnswer(answer.servedModel), charge)
+            }
             const bill = billFor(state, attempt, clock.currentTimeMillisUnsafe(), charge)
             closeChat(attempt, bill, { finish: answer.finish })
             return Effect.as(journal.emit([{
@@ -214,5 +222,14 @@ const failureOf = (cause: Cause.Cause<AiError.AiError>): Model.Failure =>
   })
 
 /** Ids of calls are given once in a conversation, those of the session's earlier runs included. */
+/** A provider answered with a model that nobody may use: its answer is not taken, though it is paid for. */
+const forbiddenAnswer = (model: string): AttemptError & { readonly requestId: null } => ({
+  reason: "ForbiddenModel",
+  message: `it had "${model}" answer, which is an OpenAI model or may choose one`,
+  retryable: false,
+  retryAfterMs: null,
+  requestId: null
+})
+
 const takenIn = (messages: ReadonlyArray<Transcript.Message>) => (id: string): boolean =>
   messages.some((message) => message.role === "tool" && message.results.some((result) => result.id === id))

@@ -6,7 +6,6 @@ import { HttpApiSchemaError } from "effect/http-api/HttpApiError"
 import * as HttpServerError from "effect/http/HttpServerError"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import { ApiError, BadRequest, PayloadTooLarge, ServerError, statuses } from "../Api.ts"
-import { ApprovalNotFound } from "../Approval.ts"
 import { StorageFailed } from "../Run.ts"
 import { Limits } from "./Limits.ts"
 import { CurrentRequest } from "./Request.ts"
@@ -14,17 +13,9 @@ import { CurrentRequest } from "./Request.ts"
 const isApiError = Schema.is(ApiError)
 const encode = Schema.encodeUnknownSync(Schema.toCodecJson(ApiError))
 
-/** The error as the outside may know it: nothing of the database, and nothing of other organisations. */
-const outward = (error: ApiError): ApiError => {
-  switch (error._tag) {
-    case "StorageFailed":
-      return new StorageFailed({ operation: error.operation, problem: "it does not answer now; try again." })
-    case "ApprovalForeign":
-      return new ApprovalNotFound({ approval: error.approval })
-    default:
-      return error
-  }
-}
+/** The error as the outside may know it: nothing of the database. */
+const outward = (error: ApiError): ApiError =>
+  error._tag === "StorageFailed" ? new StorageFailed({ operation: error.operation, problem: "it does not answer now; try again." }) : error
 
 /** Seconds after which the same request may do better. */
 const retryAfter = (error: ApiError): number | undefined => {

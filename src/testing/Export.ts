@@ -3,6 +3,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as fs from "node:fs"
+import { CurrentOrg } from "../Org.ts"
 import { DefinitionHash, fold, type Logged, RunEvent, RunId, type RunNotFound, type RunState, type StorageFailed, type Transcript } from "../Run.ts"
 import { RunLog, Store } from "../RunLog.ts"
 
@@ -54,7 +55,7 @@ const named = (events: ReadonlyArray<{ readonly event: RunEvent }>): ReadonlyArr
 
 /** A stored run, with everything that telling it again takes. */
 export const of = Effect.fn("Export.of")(function*(run: RunId): Effect.fn.Return<Export, RunNotFound | StorageFailed, RunLog | Store> {
-  const log = yield* RunLog
+  const log = (yield* RunLog).as(yield* CurrentOrg)
   const store = yield* Store
   yield* log.find(run)
   const events = lines(yield* Stream.runCollect(log.read(run)))

@@ -4,7 +4,7 @@ import * as Latch from "effect/Latch"
 import type * as Agent from "../Agent.ts"
 import type { Conductor } from "../Conductor.ts"
 import { type RunId, StorageFailed } from "../Run.ts"
-import type { Append, Store, Transaction } from "../RunLog.ts"
+import type { Append, Reads, Store, Transaction } from "../RunLog.ts"
 import type { Registry } from "../Runs.ts"
 import type { Time } from "./Time.ts"
 
@@ -119,6 +119,12 @@ export const makeMortal = (number: number, death: Death | undefined, time: Pick<
         })
     })
 
+    const reads = (real: Reads): Reads => ({
+      read: (run, after, limit) => living(real.read(run, after, limit)),
+      find: (run) => living(real.find(run)),
+      list: (filter) => living(real.list(filter))
+    })
+
     // What is written at once could not be lost on its way.
     const { write: _, ...rest } = real
     return {
@@ -126,9 +132,8 @@ export const makeMortal = (number: number, death: Death | undefined, time: Pick<
       transaction: real.transaction === undefined ? undefined : transaction(real.transaction),
       // One at a time, so that every append is a place of its own.
       flush: (batch) => living(Effect.map(Effect.forEach(batch, (append) => flushOne(append)), (outcomes) => outcomes.flat())),
-      read: (run, after, limit) => living(real.read(run, after, limit)),
-      find: (run) => living(real.find(run)),
-      list: (filter) => living(real.list(filter)),
+      ...reads(real),
+      as: (org) => reads(real.as(org)),
       define: (hash, agent, definition) => living(real.define(hash, agent, definition)),
       definition: (hash) => living(real.definition(hash)),
       renew: living(real.renew),

@@ -14,7 +14,7 @@ import * as Plugin from "../Plugin.ts"
 import {
   AgentNotRegistered, type DefinitionHash, type InvalidInput, type Logged, type RunEvent, type RunState
 } from "../Run.ts"
-import { RunLog } from "../RunLog.ts"
+import { type Reading, RunLog } from "../RunLog.ts"
 import { encodeInput } from "../Runs.ts"
 import { conversationOf } from "../Runs/Conversation.ts"
 import { type Journal, makeJournal } from "../Runs/Journal.ts"
@@ -141,18 +141,22 @@ export const run = <const A extends ReadonlyArray<Agent.Any>, const O extends Op
     })
 
     const services = yield* Effect.context<never>()
-    const doubles = Context.make(RunLog, {
-      submit: score.submit,
-      transaction: undefined,
-      announce: () => {},
-      isWatched: () => false,
-      fly: () => {},
-      append: () => Effect.never,
+    const unread: Reading = {
       read: () => Stream.never,
       state: () => Effect.never,
       watch: () => Stream.never,
       find: () => Effect.never,
       list: () => Effect.never
+    }
+    const doubles = Context.make(RunLog, {
+      ...unread,
+      as: () => unread,
+      submit: score.submit,
+      transaction: undefined,
+      announce: () => {},
+      isWatched: () => false,
+      fly: () => {},
+      append: () => Effect.never
     }).pipe(
       Context.add(Inbox, {
         send: () => Effect.never,

@@ -100,8 +100,8 @@ describe("conductor approvals, approve and deny", () => {
       yield* Effect.provide(erase, Conductor.layerPostgres({ agents: [], models: scripted(Model.Scripted.make([])), url }))
       assert.match((yield* cli(["approvals"])).out, /^refund .*\n {2}\(what it was asked for was erased\)\n/)
       assert.strictEqual((yield* cli(["approvals", "--json"])).lines[0]?.["parameters"], null)
-      const foreign = yield* cli(["deny", `${run}.1.1`]).pipe(Effect.provideService(CurrentOrg, Run.OrgId.make("acme")))
-      assert.deepStrictEqual([foreign.code, foreign.err], [1, `The request for approval "${run}.1.1" is not one of the organisation "acme".\n`])
+      const foreign = yield* cli(["deny", `${run}.1.1`, "--org", "acme"])
+      assert.deepStrictEqual([foreign.code, foreign.err], [1, `There is no request for approval "${run}.1.1": see "conductor approvals".\n`])
     }))
 
   it.live("needs the key of the model that goes on, before anything is decided", () =>

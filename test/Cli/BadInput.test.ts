@@ -22,7 +22,7 @@ const bad: ReadonlyArray<readonly [args: ReadonlyArray<string>, code: number, se
   [["run", "Hi", "--model", "anthropic:claude-sonet-5-5"], 2, /is not known: did you mean anthropic:claude-sonnet-5-5/],
   [["run", "Hi", "--model", "anthropic:zzz"], 2, /is not known: see "conductor models", or add it/],
   [["run", "Hi", "--model", "nobody:x"], 2, /there is no provider "nobody" here, only anthropic/],
-  [["run", "Hi", "--model", "openai:gpt-5"], 2, /^The model "openai:gpt-5" is an OpenAI model, which Conductor never uses/],
+  [["run", "Hi", "--model", "openai:gpt-5"], 2, /^The model "openai:gpt-5" is an OpenAI model or may choose one, which Conductor never uses/],
   [["run", "Hi", "--agent", "bob"], 2, /^There is no agent "bob": choose assistant or dealers\.$/],
   [["run", "Hi", "--agent", "dealers", "--tools", "sql_query"], 2, /^The agent "dealers" has its own tools/],
   [["run", "Hi", "--tools", "sql_query,mail"], 2, /^There is no tool "mail": choose among .*sql_query/],

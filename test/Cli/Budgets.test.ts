@@ -1,5 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { paintOf } from "../../src/Cli/Output.ts"
+import { timeline } from "../../src/Cli/Timeline.ts"
+import { humanView } from "../../src/Cli/View.ts"
+import { fold, type RunState } from "../../src/Run.ts"
+import { Export } from "../../src/testing.ts"
 import { conductor, queries, says } from "../support/cli.ts"
 import { freshDirectory, freshPostgres } from "../support/databases.ts"
 import { replay } from "../support/replay.ts"
@@ -8,6 +15,27 @@ const places = [
   { name: "pglite", place: Effect.map(freshDirectory, (dir) => ({ CONDUCTOR_DATA_DIR: dir })) },
   { name: "postgres", place: Effect.map(freshPostgres(), ({ url }) => ({ DATABASE_URL: Redacted.value(url) })) }
 ]
+
+describe("a budget that is nearly used up", () => {
+  it.effect("is told where the run is watched and shown", () =>
+    Effect.gen(function*() {
+      const { events, run } = yield* Export.parse(fs.readFileSync(path.join(import.meta.dirname, "../logs/0.2.0-budget-warning.json"), "utf8"))
+      const log = Export.logOf(run, events)
+      const state = log.reduce<RunState | undefined>(fold, undefined)
+      assert.isDefined(state)
+      const view = humanView(paintOf(false))
+      const told = [
+        "! 82 % of the budget of org:local is spent: $0.0902 of $0.1100 for this month, until 2026-12-01 00:00 UTC",
+        "! 80 % of the budget of session:warned is spent: $0.0902 of $0.1125"
+      ]
+      const watched = log.map(view.next).join("")
+      const shown = timeline(log, state, paintOf(false), 0).join("\n")
+      for (const line of told) {
+        assert.include(watched, line)
+        assert.include(shown, line)
+      }
+    }))
+})
 
 describe("conductor budgets", () => {
   for (const { name, place } of places) {

@@ -87,7 +87,7 @@ describe("conductor models pick", () => {
     [["pick", "--task", "coding", "--budget", "cheap"], 2, /^Invalid value for flag --budget: "cheap"\. Expected: "free" \| /],
     [["pick", "--task", "coding", "--prefer", " , "], 2, /^Invalid value for flag --prefer: " , "\. Expected names such as deepseek,qwen\. See/],
     [["pick", "--task", "coding", "--prefer", "claude,mistral"], 2, /^Nothing in the catalogue goes by "mistral": prefer a provider \(anthropic, google, openrouter\), a maker \(claude, deepseek, gemini, kimi, qwen\), or a model as conductor models lists it\.$/],
-    [["pick", "--task", "coding", "--prefer", "openai"], 2, /^The model "openai" is an OpenAI model, which Conductor never uses/],
+    [["pick", "--task", "coding", "--prefer", "openai"], 2, /^The model "openai" is an OpenAI model or may choose one, which Conductor never uses/],
     [["pick", "--task", "coding", "--prefer", "openrouter:openrouter/auto"], 2, /which Conductor never uses/],
     [["pick", "--task", "coding", "--no-vision"], 2, /^Unrecognized flag: --no-vision/],
     [["pick", "--task", "vision", "--budget", "free"], 1, /^No model of the catalogue fits the task "vision" on the budget "free" as asked: the nearest is openrouter:google\/gemma-4-31b-it:free, and openrouter has no key; set OPENROUTER_API_KEY\.$/]

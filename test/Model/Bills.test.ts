@@ -84,7 +84,7 @@ describe("an answer costs", () => {
 /** A run whose attempt is under way, with so much set aside for it and so much output granted. */
 const open = (reserved: string, maxOutput = 1_000, prices: string | null = "by hand"): Run.RunState => {
   const run = makeRun({ model: "test:sonnet" })
-  const { after } = run.append(run.started(), { ...run.turnStarted(), reserved: Money.usd(reserved), maxOutput, prices }).steps.at(-1) ?? assert.fail()
+  const { after } = run.append(run.started(), { ...run.turnStarted(), reserved: Money.usd(reserved), scopes: reserved === "0" ? [] : [`run:${run.run}`], maxOutput, prices }).steps.at(-1) ?? assert.fail()
   return after
 }
 
@@ -120,6 +120,16 @@ describe("an attempt that broke off costs", () => {
     const lost = (state: Run.RunState) => lostBill(state.attempt ?? assert.fail())
     assert.deepInclude(lost(open("0.08234")), { cost: Money.usd("0.08234"), source: "bound" })
     assert.deepInclude(lost(open("0", 1_000, null)), { cost: Money.zero, source: "unpriced" })
+  })
+
+  it("nobody knows what where its process died and nothing was set aside", () => {
+    assert.deepInclude(lostBill(open("0").attempt ?? assert.fail()), { cost: Money.zero, source: "unpriced" })
+  })
+
+  it("all output that was granted where the model reasons, which is billed and need not be seen", () => {
+    const reasoner: Attempt["resolved"] = { ...resolved("sonnet"), entry: Option.map(resolved("sonnet").entry, (entry) => ({ ...entry, thinking: "always" })) }
+    // 1,000 × 4 + 1,000 × 10
+    assert.strictEqual(Money.format(boundOf(open("1"), broken({ bytes: 300, resolved: reasoner }), "NetworkError").cost), "0.014")
   })
 })
 

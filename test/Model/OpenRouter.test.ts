@@ -101,7 +101,7 @@ describe("OpenRouter, own bytes", () => {
   it.effect("takes reasoning from whichever field has it, once", () =>
     Effect.gen(function*() {
       for (const fields of [
-        { reasoning: "hm" }, { reasoning_content: "hm" }, { reasoning: "hm", reasoning_content: "hm" }, { reasoning: null, reasoning_content: "hm" },
+        { reasoning: "hm" }, { reasoning_content: "hm" }, { reasoning: "hm", reasoning_content: "hm" }, { reasoning: null, reasoning_content: "hm" }, { reasoning: "", reasoning_content: "hm" },
         { reasoning_details: [thought({ text: "hm" })] }, { reasoning_details: [{ type: "reasoning.summary", summary: "hm" }] },
         { reasoning: "hm", reasoning_details: [thought({ text: "hm" })] }
       ]) {

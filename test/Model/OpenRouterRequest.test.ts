@@ -22,8 +22,13 @@ describe("OpenRouter, requests", () => {
       assert.deepStrictEqual(body, {
         model: "deepseek/deepseek-v4-pro-0813",
         messages: [{ role: "system", content: "Be brief." }, { role: "user", content: "Hello" }],
-        max_tokens: 1000, stream: true, stream_options: { include_usage: true }
+        max_tokens: 1000, stream: true, stream_options: { include_usage: true },
+        provider: { ignore: ["openai", "azure"], max_price: { prompt: 1.65, completion: 5.55 } }
       })
+      // A model that has no price, and one that is free, are asked of any other host.
+      for (const model of ["qwen/qwen9", "google/gemma-4-31b-it:free"]) {
+        assert.deepStrictEqual((yield* sentFor(request({ model }))).body.provider, { ignore: ["openai", "azure"] })
+      }
     }))
 
   it.effect("reasons with effort where the model has it, within the model's output limit", () =>
@@ -51,7 +56,7 @@ describe("OpenRouter, requests", () => {
     Effect.gen(function*() {
       const { body } = yield* sentFor(request({ tools, output: { name: "Out put", schema } }))
       assert.deepStrictEqual(body.response_format, { type: "json_schema", json_schema: { name: "Out_put", strict: true, schema } })
-      assert.deepStrictEqual(body.provider, { require_parameters: true })
+      assert.isTrue(body.provider.require_parameters)
       assert.isUndefined(body.tool_choice)
       assert.strictEqual(body.messages[0].role, "user")
     }))

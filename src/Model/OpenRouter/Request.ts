@@ -1,6 +1,8 @@
 import * as Option from "effect/Option"
+import * as Money from "../../Money.ts"
 import type { Transcript } from "../../Run.ts"
 import type { Entry } from "../Catalog.ts"
+import { forbiddenHosts } from "../Forbidden.ts"
 import { parseArray, parseObject } from "../Json.ts"
 import { sendable } from "../Opaque.ts"
 import type { Request } from "../Provider.ts"
@@ -81,6 +83,18 @@ const asked = (system: string, output: Output): string => {
 const formatName = (name: string): string => name.replace(/[^a-zA-Z0-9_-]/g, "_").slice(0, 64) || "answer"
 
 /**
+ * Which hosts may answer: none that is dearer than what was set aside, in dollars per million tokens, and with a format none that
+ * cannot keep to it and would answer in prose.
+ */
+const hosts = (entry: Entry | undefined, formats: boolean) => ({
+  ignore: forbiddenHosts,
+  ...(entry?.ceiling === undefined
+    ? {}
+    : { max_price: { prompt: Number(Money.format(entry.ceiling.input)), completion: Number(Money.format(entry.ceiling.output)) } }),
+  ...(formats ? { require_parameters: true } : {})
+})
+
+/**
  * The body of a request. It names one model and leaves the choice among that model's hosts to OpenRouter, but never the
  * choice of another model. Nothing here depends on the time or on chance, so that equal histories hit the cache.
  */
@@ -103,12 +117,9 @@ export const body = (request: Request, found: Option.Option<Entry>) => {
       }))
     }),
     ...(effort !== undefined && entry?.efforts.includes(effort) === true ? { reasoning: { effort } } : {}),
+    provider: hosts(entry, formats),
     ...(output !== undefined && formats
-      ? {
-        response_format: { type: "json_schema", json_schema: { name: formatName(output.name), strict: true, schema: output.schema } },
-        // Hosts that cannot keep to a format would answer in prose.
-        provider: { require_parameters: true }
-      }
+      ? { response_format: { type: "json_schema", json_schema: { name: formatName(output.name), strict: true, schema: output.schema } } }
       : {}),
     // Claude's hosts cache nothing unless asked to.
     ...(request.model.startsWith("anthropic/") ? { cache_control: { type: "ephemeral" } } : {})

@@ -177,7 +177,7 @@ export class Decoder implements Wire.Decoder {
   #delta(delta: Fields, out: Array<Part>): void {
     const details = delta["reasoning_details"]
     if (Array.isArray(details)) this.#details.add(details)
-    const reasoning = textOf(delta["reasoning"] ?? delta["reasoning_content"]) || (Array.isArray(details) ? textOfDetails(details) : "")
+    const reasoning = textOf(delta["reasoning"]) || textOf(delta["reasoning_content"]) || (Array.isArray(details) ? textOfDetails(details) : "")
     if (reasoning !== "") out.push({ type: "reasoning-delta", id: this.#into("reasoning", out), delta: reasoning })
     const text = textOf(delta["content"])
     if (text !== "") out.push({ type: "text-delta", id: this.#into("text", out), delta: text })
