@@ -41,6 +41,8 @@ export interface Start {
   readonly principal: string
   /** The conversation that the run goes on with; a new one by default. */
   readonly session?: string
+  /** True where the session's name was just made up, so that there is no earlier run of it to look for. */
+  readonly opensSession?: boolean
   /** Another model than the agent's, without those that the agent asks after it. */
   readonly model?: ModelRef
   /** The models that are asked after it, in their order; the agent's by default, where it is the agent's model. */
@@ -118,7 +120,7 @@ export class Runs extends Context.Service<Runs, {
       }
       const run = options.run ?? RunId.make(yield* random.uuidV7())
       const session = SessionId.make(yield* sessionOf(agent, options.session ?? (yield* random.uuidV7())))
-      const before = options.session === undefined ? Option.none() : yield* store.latest(options.org, session)
+      const before = options.session === undefined || options.opensSession === true ? Option.none() : yield* store.latest(options.org, session)
       const after = Option.isSome(before) ? { run: before.value.run, seq: before.value.seq } : null
       const { fallback, model } = chainOf(registered, options)
       const started = {

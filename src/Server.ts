@@ -14,6 +14,7 @@ import * as Audit from "./Server/Audit.ts"
 import * as Budgets from "./Server/Budgets.ts"
 import * as Catalogue from "./Server/Catalogue.ts"
 import { answering } from "./Server/Answer.ts"
+import { Draining } from "./Server/Draining.ts"
 import { makeDoor } from "./Server/Door.ts"
 import * as Guard from "./Server/Guard.ts"
 import * as Keys from "./Server/Keys.ts"
@@ -24,7 +25,7 @@ import * as Sessions from "./Server/Sessions.ts"
 import * as System from "./Server/System.ts"
 import * as Usage from "./Server/Usage.ts"
 
-export { Draining } from "./Server/Draining.ts"
+export { Draining }
 export { Limits, type RequestLimits } from "./Server/Limits.ts"
 
 /** Where a server listens. */
@@ -61,7 +62,15 @@ export const routes = Layer.mergeAll(
   Layer.provideMerge(upkeep)
 )
 
-/** Serves the API of the runtime around it, until the scope ends: requests under way then have two seconds. */
+/**
+ * Serves the API of the runtime around it, for programs with agents of their own:
+ *
+ * ```ts
+ * Layer.launch(Server.layer({ port: 8787 }).pipe(Layer.provide(Conductor.layer({ agents }))))
+ * ```
+ *
+ * It does so until the scope ends: requests under way then have two seconds.
+ */
 export const layer = ({ host = "127.0.0.1", port = 8787 }: Options = {}, more: Routes = Layer.empty) =>
   Layer.unwrap(Effect.gen(function*() {
     const limits = yield* Limits
@@ -73,6 +82,7 @@ export const layer = ({ host = "127.0.0.1", port = 8787 }: Options = {}, more: R
       routerConfig: { maxParamLength: 2_000 }
     }).pipe(
       Layer.merge(Layer.effectDiscard(Effect.addFinalizer(() => close))),
+      Layer.provideMerge(Draining.layer),
       Layer.provideMerge(NodeHttpServer.layerServer(make, { host, port, gracefulShutdownTimeout: "3 seconds" })),
       Layer.provide(NodeHttpServer.layerHttpServices),
       Layer.provide(Layer.succeed(HttpIncomingMessage.MaxBodySize, ByteSize.bytes(limits.bodyBytes)))

@@ -80,8 +80,7 @@ export const perform = Effect.fnUntraced(function*(input: Input) {
   yield* signals.serving(Effect.gen(function*() {
     const runtime = yield* Layer.build(Conductor.layer({ agents: [assistant(chosen), dealersAgent(chosen)], models }))
     const token = Encoding.encode(yield* Context.get(runtime, SecureRandom.SecureRandom).randomBytes(32))
-    const served = Server.layer(input, routes(token, runtime)).pipe(Layer.provideMerge(Server.Draining.layer))
-    const services = yield* Layer.build(served).pipe(
+    const services = yield* Layer.build(Server.layer(input, routes(token, runtime))).pipe(
       Effect.provideContext(runtime),
       Effect.catchTag("ServeError", ({ cause }) => unbound(input)(cause)),
       Effect.map(Context.merge(runtime))

@@ -35,6 +35,8 @@ export interface RunOptions {
 export interface StartOptions extends RunOptions {
   /** The id of the run; made by the runtime by default. */
   readonly run?: RunId
+  /** True where the session's name was just made up, so that there is no earlier run of it to look for. */
+  readonly opensSession?: boolean
   /** An input of the same key that a run hears as a message is heard once. */
   readonly dedupe?: string
 }

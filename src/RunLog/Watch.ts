@@ -7,11 +7,12 @@ import type { Hub, Live } from "./Hub.ts"
 import { makeMailbox } from "./Mailbox.ts"
 import type { Reads, RunRow, Store } from "./Store.ts"
 
-/** Follows a run; see `Reading`. */
+/** Follows a run; see `Reading`. `isFound` says that whoever reads has just found it, so that it need not be looked for. */
 export type Watch = <E = never>(
   run: RunId,
   after?: number,
-  first?: Effect.Effect<unknown, E>
+  first?: Effect.Effect<unknown, E>,
+  isFound?: boolean
 ) => Stream.Stream<Logged | Live, E | StorageFailed | RunNotFound>
 
 /** How to follow runs as somebody reads them. */
@@ -54,7 +55,7 @@ export const makeWatchers = Effect.fnUntraced(function*(store: Store["Service"],
   })
   yield* Effect.forkScoped(Effect.repeat(poll, Schedule.spaced(pollInterval)))
 
-  const watchers: Watchers = (read, find) => <E = never>(run: RunId, after = 0, first?: Effect.Effect<unknown, E>) =>
+  const watchers: Watchers = (read, find) => <E = never>(run: RunId, after = 0, first?: Effect.Effect<unknown, E>, isFound = false) =>
     Stream.unwrap(Effect.gen(function*() {
       const mailbox = makeMailbox(after)
       yield* Effect.acquireRelease(
@@ -66,7 +67,7 @@ export const makeWatchers = Effect.fnUntraced(function*(store: Store["Service"],
         (stops) => Effect.sync(() => stops.forEach((stop) => stop()))
       )
       if (first !== undefined) yield* first
-      yield* find(run)
+      if (!isFound) yield* find(run)
       let cursor = after
       let ended = false
       /** The last turn of which the events have brought the whole answer. */

@@ -74,22 +74,22 @@ export const layer = HttpApiBuilder.group(Api, "runs", Effect.fnUntraced(functio
     return yield* conductor.find(run)
   })
 
-  const begin = Effect.fnUntraced(function*(request: StartRun, more: Pick<StartOptions, "run" | "dedupe">) {
-    const { agent: named, input: _, messages, session = yield* random.uuidV7(), ...options } = request
+  const begin = Effect.fnUntraced(function*(request: StartRun, more: Pick<StartOptions, "run" | "dedupe" | "session" | "opensSession">) {
+    const { agent: named, input: _, messages, ...options } = request
     const agent = named ?? first?.agent.name ?? ""
     const input = yield* inputOf(known.get(agent)?.agent, request)
     if (request.model !== undefined) yield* models.resolve(request.model)
-    return yield* conductor.start(agent, input, { ...options, ...more, ...saidIn(messages), session, sourceProject: "api" })
+    return yield* conductor.start(agent, input, { ...options, ...more, ...saidIn(messages), sourceProject: "api" })
   })
 
   /** The run that a key stands for, which is started unless it was. */
-  const once = Effect.fnUntraced(function*(key: string, request: StartRun) {
+  const once = Effect.fnUntraced(function*(key: string, request: StartRun, named: Pick<StartOptions, "session" | "opensSession">) {
     const keyed = { org: yield* CurrentOrg, key, fingerprint: fingerprintOf(encodeStart(request)) }
     const { isFirst, isSame, run } = yield* idempotency.claim(keyed, yield* conductor.newRun)
     if (!isSame) return yield* new IdempotencyKeyReused({ key })
     const isThere = (run: RunId) => Effect.as(conductor.find(run), true).pipe(Effect.catchTag("RunNotFound", () => Effect.succeed(false)))
     if (!isFirst && (yield* isThere(run))) return run
-    const started = yield* begin(request, { run, dedupe: `api:${key}` }).pipe(
+    const started = yield* begin(request, { ...named, run, dedupe: `api:${key}` }).pipe(
       // Another process may have started it at the same time.
       Effect.catchTag("RunConflict", (conflict) => Effect.flatMap(isThere(run), (there) => there ? Effect.succeed(run) : Effect.fail(conflict)))
     )
@@ -101,10 +101,17 @@ export const layer = HttpApiBuilder.group(Api, "runs", Effect.fnUntraced(functio
     start: Effect.fn("Api.start")(function*({ headers, payload }) {
       yield* draining.check
       const key = headers["idempotency-key"]
-      const run = yield* key === undefined ? begin(payload, {}) : once(key, payload)
+      const session = payload.session ?? (yield* random.uuidV7())
+      const named = payload.session === undefined ? { session, opensSession: true } : { session }
+      const run = yield* key === undefined ? begin(payload, named) : once(key, payload, named)
       yield* isAbout({ run })
-      // It was just seen to be there.
-      return startedOf(yield* Effect.catchTag(conductor.find(run), "RunNotFound", Effect.die))
+      // Of a new run in a new session nothing has to be looked up.
+      return startedOf(
+        key === undefined && payload.session === undefined
+          ? { run, session: SessionId.make(session), status: "running" }
+          // It was just seen to be there.
+          : yield* Effect.catchTag(conductor.find(run), "RunNotFound", Effect.die)
+      )
     }),
     list: Effect.fn("Api.runs")(function*({ query: { agent, before, limit = 50, session, status } }) {
       const rows = yield* conductor.list({
@@ -128,7 +135,7 @@ export const layer = HttpApiBuilder.group(Api, "runs", Effect.fnUntraced(functio
       const row = yield* ours(params.run)
       const after = headers["last-event-id"] ?? query.after ?? 0
       if (isOver(row.status) && row.seq <= after) return HttpServerResponse.empty({ status: 204 })
-      return yield* Effect.provideService(eventsOf(conductor.watch(row.run, after)), Draining, draining)
+      return yield* Effect.provideService(eventsOf(log.as(row.org).watch(row.run, after, undefined, true)), Draining, draining)
     }),
     send: Effect.fn("Api.send")(function*({ headers, params, payload: { mode, text } }) {
       const { run } = yield* ours(params.run)

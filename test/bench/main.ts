@@ -6,6 +6,7 @@ import { spawn } from "node:child_process"
 import { setTimeout } from "node:timers/promises"
 import { concurrent } from "./concurrent.ts"
 import { durable } from "./durable.ts"
+import { overHttp } from "./http.ts"
 import { machine, timed } from "./measure.ts"
 import { restart } from "./restart.ts"
 import { type Server, start } from "./server.ts"
@@ -43,7 +44,8 @@ const parts: ReadonlyMap<string, () => Promise<void>> = new Map([
   ["stream", bounded(95, stream)],
   ["durable", bounded(230, withServer(durable))],
   ["concurrent", bounded(150, withServer(concurrent))],
-  ["restart", bounded(150, withServer(restart))]
+  ["restart", bounded(150, withServer(restart))],
+  ["server", bounded(150, withServer(overHttp))]
 ])
 
 const asked = process.argv.slice(2)

@@ -13,9 +13,14 @@ const run = (command: string, args: ReadonlyArray<string>, cwd: string) =>
   execFileSync(command, args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] })
 
 const program = `
-import { Agent, Conductor, Model, Plugin, Tool } from "conductor-ai"
+import { Agent, Conductor, Keys, Model, Plugin, Tool } from "conductor-ai"
+import { ConductorClient } from "conductor-ai/client"
+import * as Server from "conductor-ai/server"
 import * as testing from "conductor-ai/testing"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as HttpServer from "effect/http/HttpServer"
 import * as Schema from "effect/Schema"
 
 const Double = Tool.make("double", {
@@ -39,6 +44,17 @@ const answer: string = await Effect.runPromise(
   )
 )
 if (answer !== "It is 42.") throw new Error(answer)
+
+const served = await Effect.gen(function*() {
+  const { address } = yield* HttpServer.HttpServer
+  const { key } = yield* (yield* Keys).bootstrap(Option.none())
+  const client = ConductorClient.layerFetch({ url: HttpServer.formatAddress(address), key: Option.getOrThrow(key).key })
+  return yield* Effect.provide(Effect.flatMap(ConductorClient, ({ run }) => run({ agent: "mathematician", input: "Twice 21?" })), client)
+}).pipe(
+  Effect.provide(Server.layer({ port: 0 }).pipe(Layer.provideMerge(testing.layer({ agents: [agent], model })))),
+  Effect.runPromise
+)
+if (served.text !== "It is 42.") throw new Error(String(served.text))
 `
 
 try {

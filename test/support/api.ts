@@ -22,7 +22,6 @@ export const served = <A, E, R>(runtime: Layer.Layer<A | Conductor, E, R>) => {
   return client.pipe(
     Layer.provideMerge(address),
     Layer.provideMerge(Server.layer({ port: 0 })),
-    Layer.provideMerge(Server.Draining.layer),
     Layer.provideMerge(runtime),
     Layer.provide(Logger.layer([]))
   )

@@ -73,8 +73,7 @@ await Effect.gen(function*() {
   process.send?.({ url: HttpServer.formatAddress(address), key: Redacted.value(free) })
   return yield* Effect.never
 }).pipe(
-  Effect.provide(Server.layer({ port: 0 }).pipe(Layer.provideMerge(Server.Draining.layer), Layer.provideMerge(runtime))),
-  Effect.provide(Logger.layer([])),
+  Effect.provide(Server.layer({ port: 0 }).pipe(Layer.provideMerge(runtime), Layer.provideMerge(Logger.layer([])))),
   Effect.scoped,
   Effect.runPromise
 )
