@@ -9,7 +9,7 @@ import { AgentName, Limits } from "./Run.ts"
 
 export { adopt, type Change, keep, type Policy, refuse, type Stored, type Upgrade } from "./Agent/Upgrade.ts"
 export { asStored, decodeStored, misfit } from "./Agent/Upgrade.ts"
-export { type Definition, register, type Registered, type RegisteredApproval, type RegisteredTool, RegistrationFailed } from "./Agent/Registered.ts"
+export { type Definition, register, type Registered, type RegisteredApproval, type RegisteredTool, RegistrationFailed, withTools } from "./Agent/Registered.ts"
 
 /** What a run of an agent may use up at most; what is left out has the default. */
 export interface LimitOptions {

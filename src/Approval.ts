@@ -12,6 +12,7 @@ import { answered, problemOf, readerOf } from "./Database.ts"
 import { type AgentName, ApprovalId, OrgId, RunId, StorageFailed } from "./Run.ts"
 import { FlushPatience, Store, Tables } from "./RunLog.ts"
 
+export { askedFor } from "./Approval/Asked.ts"
 export * from "./Approval/Error.ts"
 export { projection, type Request, type Status } from "./Approval/Request.ts"
 

@@ -36,6 +36,7 @@ import { retry } from "./Cli/Retry.ts"
 import { run } from "./Cli/Run.ts"
 import { runs } from "./Cli/Runs.ts"
 import { send } from "./Cli/Send.ts"
+import { serve } from "./Cli/Serve.ts"
 import { show } from "./Cli/Show.ts"
 import { tools } from "./Cli/Tools.ts"
 
@@ -46,7 +47,7 @@ const version = Effect.sync(() => String(JSON.parse(fs.readFileSync(new URL("../
 
 const conductor = Command.make("conductor").pipe(
   Command.withDescription("A durable, audited, priced agent runtime"),
-  Command.withSubcommands([run, demo, runs, show, send, cancel, retry, approvals, approve, deny, resolve, exportRun, replay, cost, budgets, models, tools, audit, keys, orgs, prune, migrate, doctor])
+  Command.withSubcommands([run, serve, demo, runs, show, send, cancel, retry, approvals, approve, deny, resolve, exportRun, replay, cost, budgets, models, tools, audit, keys, orgs, prune, migrate, doctor])
 )
 
 /** What is wrong with a command as one sentence. */

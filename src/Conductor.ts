@@ -11,6 +11,7 @@ import type * as Approval from "./Approval.ts"
 import type * as AuditLog from "./AuditLog.ts"
 import type * as Budget from "./Budget.ts"
 import * as Database from "./Database.ts"
+import type { Idempotency } from "./Idempotency.ts"
 import type * as Inbox from "./Inbox.ts"
 import type { Ledger } from "./Ledger.ts"
 import * as Model from "./Model.ts"
@@ -24,10 +25,12 @@ import {
   answerOf, cacheHitRate, Cancelled, type Logged, type RunError, RunId, type RunNotFound, type RunState, type SessionId, type StorageFailed, type Usage,
   waitingOf
 } from "./Run.ts"
+import type { Outcomes } from "./Outcomes.ts"
 import * as RunLog from "./RunLog.ts"
 import { Registry, Runs, type StartError } from "./Runs.ts"
+import type { Sessions } from "./Session.ts"
 
-export type { RunOptions } from "./Conductor/Start.ts"
+export type { RunOptions, StartOptions } from "./Conductor/Start.ts"
 export type { RegistrationError } from "./Conductor/Wiring.ts"
 export type { Decision, Pending, Resolution, SendOptions } from "./Conductor/Commands.ts"
 
@@ -61,10 +64,13 @@ export type Provided =
   | Approval.Approval
   | AuditLog.AuditLog
   | Budget.Budget
+  | Idempotency
   | Inbox.Inbox
   | Keys
   | Ledger
   | Orgs
+  | Outcomes
+  | Sessions
   | RunLog.RunLog
   | RunLog.Store
   | Runs

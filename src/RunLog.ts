@@ -11,6 +11,7 @@ import { makeReading, type Reading } from "./RunLog/Reading.ts"
 import { Store } from "./RunLog/Store.ts"
 import { Tables } from "./RunLog/Tables.ts"
 import type { Transaction } from "./RunLog/Transaction.ts"
+import { makeWatchers } from "./RunLog/Watch.ts"
 import { makeWriter, type Pending } from "./RunLog/Writer.ts"
 
 export * from "./RunLog/Append.ts"
@@ -18,10 +19,11 @@ export type { Delta, Flight, Live } from "./RunLog/Hub.ts"
 export { LeaseRenewal, LeaseTime } from "./RunLog/Lease.ts"
 export { FlushPatience } from "./RunLog/Flush.ts"
 export { type Correction, correctRun } from "./RunLog/Memory.ts"
-export type { Reading, Watch } from "./RunLog/Reading.ts"
+export type { Reading } from "./RunLog/Reading.ts"
 export { BetweenStore, type Reads, type RunFilter, type RunRow, Store } from "./RunLog/Store.ts"
 export { Tables } from "./RunLog/Tables.ts"
 export type { Transaction } from "./RunLog/Transaction.ts"
+export type { Watch } from "./RunLog/Watch.ts"
 export type { Pending } from "./RunLog/Writer.ts"
 
 /** Told of each append of this process once it is written, within the writing: it must be quick and must not fail. */
@@ -50,6 +52,7 @@ export class RunLog extends Context.Service<RunLog, Reading & {
     const hub = makeHub()
     const observe = yield* Observer
     const submit = yield* makeWriter(store, hub, observe)
+    const watching = yield* makeWatchers(store.heads, hub)
 
     const heard = ({ perform, sql }: Transaction): Transaction => ({
       sql,
@@ -65,8 +68,8 @@ export class RunLog extends Context.Service<RunLog, Reading & {
       submit,
       transaction: store.transaction === undefined ? undefined : heard(store.transaction),
       append: (append) => Effect.suspend(() => Deferred.await(submit(append))),
-      ...makeReading(store, hub),
-      as: (org) => makeReading(store.as(org), hub),
+      ...makeReading(store, watching),
+      as: (org) => makeReading(store.as(org), watching),
       announce: hub.publish,
       isWatched: hub.isHeard,
       fly: hub.fly

@@ -11,7 +11,7 @@ import * as Agent from "./Agent.ts"
 import { Inbox } from "./Inbox.ts"
 import {
   type AgentNotRegistered, clean, type Fenced, InvalidInput, isOver, type Limits, maxText, type ModelRef, type OrgId, RunConflict, RunId,
-  type RunNotFound, type RunState, SessionId, type ShuttingDown, StorageFailed
+  type RunNotFound, type RunState, SessionId, type ShuttingDown, StorageFailed, type Transcript
 } from "./Run.ts"
 import { RunLog, Store } from "./RunLog.ts"
 import { type Drained, makeClaims, storage } from "./Runs/Claim.ts"
@@ -47,6 +47,12 @@ export interface Start {
   readonly fallback?: ReadonlyArray<ModelRef>
   /** Limits that replace the agent's. */
   readonly limits?: Partial<Limits>
+  /** What was said before, without tool calls. */
+  readonly history?: ReadonlyArray<Transcript.Message>
+  /** The agent's tools that the run may use; all of them by default. */
+  readonly tools?: ReadonlyArray<string>
+  /** What is kept with the run. */
+  readonly metadata?: Readonly<Record<string, string>>
   /** The project that audit rows are filed under. */
   readonly sourceProject?: string
 }
@@ -105,6 +111,11 @@ export class Runs extends Context.Service<Runs, {
       const registered = yield* claims.find(options.agent)
       const { agent, definition } = registered
       const { input, prompt } = yield* encodeInput(agent, options.input)
+      const stranger = options.tools?.find((name) => !registered.tools.has(name))
+      if (stranger !== undefined) {
+        const problem = `it has no tool "${stranger}" (its tools: ${[...registered.tools.keys()].join(", ") || "none"}).`
+        return yield* new InvalidInput({ agent: agent.name, problem })
+      }
       const run = options.run ?? RunId.make(yield* random.uuidV7())
       const session = SessionId.make(yield* sessionOf(agent, options.session ?? (yield* random.uuidV7())))
       const before = options.session === undefined ? Option.none() : yield* store.latest(options.org, session)
@@ -123,9 +134,10 @@ export class Runs extends Context.Service<Runs, {
         limits: { ...agent.limits, ...options.limits },
         principal: clean(options.principal),
         after,
+        ...extras(options),
         sourceProject: options.sourceProject === undefined ? null : clean(options.sourceProject)
       } as const
-      yield* claims.begin(run, registered, after, prompt === undefined ? started : { ...started, prompt })
+      yield* claims.begin(run, registered, prompt === undefined ? started : { ...started, prompt })
       return run
     })
 
@@ -187,6 +199,21 @@ const chainOf = ({ models: [first, ...more] }: Agent.Registered, options: Pick<S
   const model = options.model ?? first
   const fallback = options.fallback ?? (options.model === undefined ? more : [])
   return { model, fallback: [...new Set(fallback)].filter((one) => one !== model) }
+}
+
+/** What a starter may leave out, as it can be stored. */
+const extras = ({ history, metadata, tools }: Start) => ({
+  ...(history === undefined || history.length === 0 ? {} : { history: history.map(cleaned) }),
+  ...(tools === undefined ? {} : { tools }),
+  ...(metadata === undefined || Object.keys(metadata).length === 0
+    ? {}
+    : { metadata: Object.fromEntries(Object.entries(metadata).map(([name, value]) => [clean(name), clean(value)])) })
+})
+
+const cleaned = (message: Transcript.Message): Transcript.Message => {
+  if (message.role === "user") return { ...message, text: clean(message.text) }
+  if (message.role === "tool") return message
+  return { ...message, parts: message.parts.map((part) => part.type === "tool-call" ? part : { ...part, text: clean(part.text) }) }
 }
 
 /** The name of a session as it can be stored. */

@@ -11,13 +11,14 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["Database", "Model", "Tool"],
   ["RunLog", "Tools"],
   ["AuditLog", "Org"],
-  ["Approval", "Budget", "Inbox"],
+  ["Approval", "Budget", "Idempotency", "Inbox", "Outcomes", "Session"],
   ["Ledger", "Telemetry"],
-  ["Plugin", "Agent"],
+  ["Plugin", "Agent", "Api"],
   ["Runs"],
   ["Conductor"],
   ["index", "testing"],
-  ["plugins", "Cli"],
+  ["plugins", "Server", "client"],
+  ["Cli"],
   ["main"]
 ]
 
@@ -56,7 +57,9 @@ describe("the house", () => {
 
   it("has no trespass into another noun's folder", () => {
     const wrong = edges.filter(({ from, to }) =>
-      to.includes(path.sep) && roomOf(from) !== roomOf(to) && !wiring.has(roomOf(from)) && roomOf(to) !== "plugins"
+      to.includes(path.sep) && roomOf(from) !== roomOf(to) && !wiring.has(roomOf(from)) && roomOf(to) !== "plugins" &&
+      // The contract carries the errors of rooms without their implementation.
+      !(roomOf(from) === "Api" && path.basename(to) === "Error.ts")
     )
     assert.deepStrictEqual(wrong, [])
   })
@@ -82,6 +85,23 @@ describe("the house", () => {
     }
     for (const file of files) walk(file, [])
     assert.deepStrictEqual(circles, [])
+  })
+
+  it("keeps the contract and its client apart from every implementation, and from Node", () => {
+    const seen = new Set<string>()
+    const outside: Array<string> = []
+    const walk = (file: string) => {
+      if (seen.has(file)) return
+      seen.add(file)
+      const text = fs.readFileSync(path.join(src, file), "utf8").replaceAll(/(?:import|export) type [^;]*?from "[^"]+"/g, "")
+      const names = [...text.matchAll(/(?:from|import)\s*\(?\s*"([^"]+)"/g)].map((match) => match[1] ?? "")
+      outside.push(...names.filter((name) => /^node:|^@effect|^effect\/sql/.test(name)).map((name) => `${file} → ${name}`))
+      for (const name of names.filter((name) => name.startsWith("."))) walk(path.join(path.dirname(file), name))
+    }
+    for (const root of ["Api.ts", "client.ts"]) if (files.includes(root)) walk(root)
+    assert.deepStrictEqual(outside, [])
+    const rooms = [...new Set([...seen].map((file) => path.basename(file) === "Error.ts" ? "errors" : roomOf(file)))]
+    assert.deepStrictEqual(rooms.filter((room) => !["Api", "client", "errors", "Money", "Run"].includes(room)), [])
   })
 
   it("names the top level of the repository", () => {

@@ -86,6 +86,14 @@ export interface Registered {
   readonly output: ((model: ModelRef) => Output) | undefined
 }
 
+/** The agent with some of its tools only: others are unknown to the model, and calls of them are refused. */
+export const withTools = (registered: Registered, names: ReadonlyArray<string> | undefined): Registered =>
+  names === undefined ? registered : {
+    ...registered,
+    specs: registered.specs.filter(({ name }) => names.includes(name)),
+    tools: new Map([...registered.tools].filter(([name]) => names.includes(name)))
+  }
+
 /** A structured answer as one provider is asked for it. */
 export interface Output {
   readonly name: string

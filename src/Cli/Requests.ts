@@ -1,7 +1,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import { AuditLog } from "../AuditLog.ts"
-import { Conductor, type Pending } from "../Conductor.ts"
+import { askedFor } from "../Approval.ts"
+import { Conductor } from "../Conductor.ts"
 import { count, time } from "./Format.ts"
 import { leftOf } from "./Notice.ts"
 import { Output, plain } from "./Output.ts"
@@ -9,20 +9,6 @@ import { conductor } from "./Runtime.ts"
 
 /** Characters of one parameter that are written for people. */
 const maxValue = 2_000
-
-/** Rows of the audit trail about a run's approvals that are looked through for one request. */
-const maxRows = 1_000
-
-/**
- * The parameters of a request as the audit trail keeps them: the process that asked knew which of them are secret, and took
- * those out. Null where they were erased.
- */
-const parametersOf = Effect.fnUntraced(function*(request: Pending) {
-  const audit = yield* AuditLog
-  const rows = yield* audit.list({ org: request.org, run: request.run, action: "approval", limit: maxRows })
-  // The trail cuts the ids of calls that are very long.
-  return rows.find((row) => row.event === "ApprovalRequested" && row.call !== null && request.call.startsWith(row.call))?.input ?? null
-})
 
 /** Characters that a reader does not see, or that change how others are seen. */
 const unseen = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
@@ -52,7 +38,7 @@ export const printApprovals = Effect.fnUntraced(function*(input: { readonly limi
   const requests = yield* approvals({ limit: input.limit })
   for (const request of requests) {
     const { agent, call, createdAt, digest, expiresAt, id, run, tool } = request
-    const parameters = yield* parametersOf(request)
+    const parameters = yield* askedFor(request)
     if (input.json) {
       yield* output.line(JSON.stringify({ id, tool, agent, run, call, parameters, digest, createdAt, expiresAt, leftMs: Math.max(0, expiresAt - now) }))
       continue

@@ -19,6 +19,10 @@ interface Heard {
   readonly stop: Effect.Effect<"SIGINT" | "EPIPE">
   /** Runs an effect that takes care of `stop` itself, so that the program is not interrupted by it. */
   readonly heeding: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** Waits for Ctrl-C or a request to end; only under `serving`. */
+  readonly end: Effect.Effect<"SIGINT" | "SIGTERM">
+  /** Runs an effect that takes care of `end` itself. The end of whoever reads is nothing to it. */
+  readonly serving: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 }
 
 /** Signals as a command sees them. */
@@ -30,7 +34,9 @@ const echo = 300
 /** Signals and what receives them from the system. */
 export const makeSignals = () => {
   const stopped = Deferred.makeUnsafe<"SIGINT" | "EPIPE">()
+  const ended = Deferred.makeUnsafe<"SIGINT" | "SIGTERM">()
   let heeding = 0
+  let serving = 0
   let received = 0
   let last: { readonly signal: Signal; readonly at: number } | undefined
   const service = Signals.of({
@@ -40,6 +46,13 @@ export const makeSignals = () => {
         Effect.sync(() => heeding++),
         () => effect,
         () => Effect.sync(() => heeding--)
+      ),
+    end: Deferred.await(ended),
+    serving: (effect) =>
+      Effect.acquireUseRelease(
+        Effect.sync(() => serving++),
+        () => effect,
+        () => Effect.sync(() => serving--)
       )
   })
   /** Takes a signal that came at some millisecond and says what is to be done about it. */
@@ -48,6 +61,10 @@ export const makeSignals = () => {
     last = { signal, at }
     if (signal !== "EPIPE") received++
     if (received > 1) return "exit"
+    if (serving > 0) {
+      if (signal !== "EPIPE") Deferred.doneUnsafe(ended, Effect.succeed(signal))
+      return "heard"
+    }
     if (signal === "SIGTERM" || heeding === 0) return "interrupt"
     Deferred.doneUnsafe(stopped, Effect.succeed(signal))
     return "heard"

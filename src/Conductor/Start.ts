@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import type * as Agent from "../Agent.ts"
 import { CurrentOrg, CurrentPrincipal } from "../Org.ts"
-import { clean, isOver, type Limits, type ModelRef, type RunConflict, type RunId, SessionId, type SteerMode } from "../Run.ts"
+import { clean, isOver, type Limits, type ModelRef, type RunConflict, type RunId, SessionId, type SteerMode, type Transcript } from "../Run.ts"
 import { RunLog } from "../RunLog.ts"
 import { promptOf, Registry, Runs, type StartError } from "../Runs.ts"
 import type { Commands } from "./Commands.ts"
@@ -21,6 +21,12 @@ export interface RunOptions {
   readonly fallback?: ReadonlyArray<ModelRef>
   /** Limits that replace the agent's. */
   readonly limits?: Partial<Limits>
+  /** What was said before, without tool calls. */
+  readonly history?: ReadonlyArray<Transcript.Message>
+  /** The agent's tools that the run may use; all of them by default. */
+  readonly tools?: ReadonlyArray<string>
+  /** What is kept with the run. */
+  readonly metadata?: Readonly<Record<string, string>>
   /** The project that the audit log files the run under. */
   readonly sourceProject?: string
 }
@@ -29,6 +35,8 @@ export interface RunOptions {
 export interface StartOptions extends RunOptions {
   /** The id of the run; made by the runtime by default. */
   readonly run?: RunId
+  /** An input of the same key that a run hears as a message is heard once. */
+  readonly dedupe?: string
 }
 
 /** How often the unfinished run of a session may end just before it is sent something. */
@@ -45,7 +53,7 @@ export const makeStart = Effect.fnUntraced(function*(send: Commands["send"]) {
     input: unknown,
     options?: StartOptions
   ): Effect.fn.Return<RunId, StartError> {
-    const { whenBusy = "reject", ...more } = options ?? {}
+    const { dedupe, whenBusy = "reject", ...more } = options ?? {}
     const name = typeof agent === "string" ? agent : agent.name
     const org = yield* CurrentOrg
     const start = runs.start({ agent: name, input, org, principal: yield* CurrentPrincipal, ...more })
@@ -56,7 +64,7 @@ export const makeStart = Effect.fnUntraced(function*(send: Commands["send"]) {
       const registered = registry.get(name)
       if (busy === undefined || isOver(busy.status) || registered === undefined) return yield* conflict
       const text = yield* promptOf(registered.agent, input)
-      yield* Effect.catchTag(send(busy.run, text, { mode: whenBusy }), "RunNotFound", () => Effect.fail(conflict))
+      yield* Effect.catchTag(send(busy.run, text, dedupe === undefined ? { mode: whenBusy } : { mode: whenBusy, dedupe }), "RunNotFound", () => Effect.fail(conflict))
       return busy.run
     })
     return yield* Effect.retry(Effect.catchTag(start, "RunConflict", say), {

@@ -2,7 +2,7 @@ import * as Schema from "effect/Schema"
 import * as Money from "../Money.ts"
 import { AgentName, ApprovalId, AttemptId, BudgetPeriod, DefinitionHash, InboxId, Limits, ModelRef, OrgId, RunId, RunnerId, SessionId } from "./Ids.ts"
 import { RunFailure } from "./Error.ts"
-import { AssistantPart } from "./Transcript.ts"
+import { AssistantPart, Message } from "./Transcript.ts"
 
 /** How a tool treats the world, and so how it is recovered after a crash. */
 export const EffectClass = Schema.Literals(["pure", "idempotent", "transactional", "reconcilable", "unsafe"])
@@ -109,6 +109,12 @@ export const RunEvent = Schema.TaggedUnion({
     principal: Schema.String,
     /** The place in an earlier run of the session whose conversation this one goes on from. */
     after: Schema.NullOr(Schema.Struct({ run: RunId, seq: Schema.Int })),
+    /** What was said before the input, as the starter tells. */
+    history: Schema.optionalKey(Schema.Array(Message)),
+    /** The agent's tools that the run may use; all of them where it is absent. */
+    tools: Schema.optionalKey(Schema.Array(Schema.String)),
+    /** What the starter wants kept with the run. */
+    metadata: Schema.optionalKey(Schema.Record(Schema.String, Schema.String)),
     sourceProject: Schema.NullOr(Schema.String)
   },
   RunClaimed: { v: v1, runner: RunnerId },

@@ -31,7 +31,7 @@ const begin = (logged: Logged, event: Extract<RunEvent, { _tag: "RunStarted" }>)
   limits: event.limits,
   since: logged.at,
   turnsBefore: 0,
-  messages: [{ role: "user", text: event.prompt ?? JSON.parse(event.input) }],
+  messages: [...(event.history ?? []), { role: "user", text: event.prompt ?? JSON.parse(event.input) }],
   moved: 0,
   open: null,
   queued: [],

@@ -220,6 +220,15 @@ export const layerMemory = (gates: ReadonlyArray<Gate>, projections: ReadonlyArr
       flush,
       ...readsOf(),
       as: readsOf,
+      heads: (asked) =>
+        Effect.sync(() => {
+          const heads = new Map<RunId, number>()
+          for (const run of asked) {
+            const entry = runs.get(run)
+            if (entry !== undefined) heads.set(run, entry.seq)
+          }
+          return heads
+        }),
       latest: (org, session) =>
         Effect.sync(() => Option.map(Option.fromUndefinedOr(runs.get(sessions.get(`${org}/${session}`) ?? "" as RunId)), rowOf)),
       define: (hash, _, definition) => Effect.sync(() => void definitions.set(hash, definition)),

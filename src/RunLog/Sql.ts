@@ -152,6 +152,11 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
       ...makeFlush({ sql, runner, gates, projections, patience }),
       ...readsOf((statement) => statement),
       as: (org) => readsOf(reader(org), org),
+      heads: (runs) =>
+        sql<{ readonly id: RunId; readonly seq: number }>`SELECT id, seq FROM runs WHERE id = ANY (${[...runs]}::text[])`.pipe(
+          Effect.map((rows) => new Map(rows.map((row) => [row.id, row.seq]))),
+          reply("heads")
+        ),
       latest: (org, session) =>
         sql`SELECT * FROM runs WHERE org_id = ${org} AND session_id = ${session} AND parent_run IS NULL
           ORDER BY created_at DESC, id DESC LIMIT 1`.pipe(

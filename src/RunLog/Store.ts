@@ -78,6 +78,8 @@ export class Store extends Context.Service<Store, Reads & {
   readonly transaction: Transaction | undefined
   /** Writes one append at once, where a store need not be waited for. */
   readonly write?: (append: Append) => Outcome
+  /** The sequence number of the last event of each of these runs; those that are not there are left out. */
+  readonly heads: (runs: ReadonlyArray<RunId>) => Effect.Effect<ReadonlyMap<RunId, number>, StorageFailed>
   /** Keeps a definition; once for each hash. */
   readonly define: (hash: DefinitionHash, agent: AgentName, definition: string) => Effect.Effect<void, StorageFailed>
   readonly definition: (hash: DefinitionHash) => Effect.Effect<Option.Option<string>, StorageFailed>

@@ -11,7 +11,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type * as Agent from "../Agent.ts"
+import { type Registered, withTools } from "../Agent.ts"
 import { Inbox } from "../Inbox.ts"
 import type { Models, Router } from "../Model.ts"
 import { CurrentOrg, CurrentPrincipal } from "../Org.ts"
@@ -121,9 +121,11 @@ export const makeClaims = Effect.gen(function*() {
 
   const readMail = (journal: Journal) => Effect.map(inbox.waiting(journal.run), journal.deliver)
 
-  const open = (run: RunId, epoch: number, registered: Agent.Registered, after: After, state: RunState | undefined) =>
-    Effect.flatMap(historyOf(after, registered.definition.hash), (history) =>
-      Effect.provideContext(makeJournal({ run, epoch, registered, history, state, services }), services))
+  type Opening = Pick<Extract<RunEvent, { _tag: "RunStarted" }>, "after" | "tools">
+
+  const open = (run: RunId, epoch: number, agent: Registered, { after, tools }: Opening, state: RunState | undefined) =>
+    Effect.flatMap(historyOf(after, agent.definition.hash), (history) =>
+      Effect.provideContext(makeJournal({ run, epoch, registered: withTools(agent, tools), history, state, services }), services))
 
   /** What a handler asks of the runtime it asks for the organisation of its run. A context that need not grow is copied faster. */
   const ownOf = ({ org, principal }: RunState["started"]) => {
@@ -165,11 +167,10 @@ export const makeClaims = Effect.gen(function*() {
   /** Begins a run: durable and under way when this returns, whatever happens to the caller. */
   const begin = (
     run: RunId,
-    registered: Agent.Registered,
-    after: After,
+    registered: Registered,
     started: Extract<RunEvent, { _tag: "RunStarted" }>
   ): Effect.Effect<void, RunConflict | StorageFailed | Fenced | ShuttingDown> =>
-    isDraining ? Effect.fail(new ShuttingDown({})) : Effect.flatMap(open(run, 1, registered, after, undefined), (journal) =>
+    isDraining ? Effect.fail(new ShuttingDown({})) : Effect.flatMap(open(run, 1, registered, started, undefined), (journal) =>
       journal.commit([started, { _tag: "RunClaimed", v: 1, runner: store.runner }]).pipe(
         Effect.mapError((error) => error._tag === "RunConflict" ? error : storage(error)),
         Effect.andThen(launch(journal)),
@@ -185,7 +186,7 @@ export const makeClaims = Effect.gen(function*() {
     const change = yield* Effect.result(continued(store, state, now))
     if (Result.isFailure(change) && change.failure._tag === "StorageFailed") return yield* change.failure
     const { event, registered } = Result.getOrElse(change, () => ({ registered: now, event: undefined }))
-    const journal = yield* open(run, epoch.value, registered, state.started.after, state)
+    const journal = yield* open(run, epoch.value, registered, state.started, state)
     const claimed: RunEvent = { _tag: "RunClaimed", v: 1, runner: store.runner }
     const events = [claimed, ...(event === undefined ? [] : [event])] as const
     yield* journal.commit(retry === undefined ? events : [retry, ...events])

@@ -126,7 +126,7 @@ export const run = <const A extends ReadonlyArray<Agent.Any>, const O extends Op
       const then: Model.Request = {
         ...rest,
         system: instructions,
-        tools: tools.map(({ description, name, parameters }) => ({ name, description, parameters })),
+        tools: tools.filter(({ name }) => started.tools?.includes(name) ?? true).map(({ description, name, parameters }) => ({ name, description, parameters })),
         messages: [...history, ...conversationOf(state, definition())]
       }
       // For another provider than the definition's own a schema is written otherwise than there.
@@ -205,7 +205,7 @@ export const run = <const A extends ReadonlyArray<Agent.Any>, const O extends Op
       const journal: Journal = yield* time.within(makeJournal({
         run: document.run,
         epoch,
-        registered: recordedAgent(registered, score, runs),
+        registered: recordedAgent(Agent.withTools(registered, started.tools), score, runs),
         history,
         state: score.state(),
         services

@@ -1,0 +1,77 @@
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as ByteSize from "effect/ByteSize"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
+import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
+import * as HttpApiScalar from "effect/http-api/HttpApiScalar"
+import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
+import * as HttpRouter from "effect/http/HttpRouter"
+import { Api, Failures } from "./Api.ts"
+import { Idempotency } from "./Idempotency.ts"
+import * as Approvals from "./Server/Approvals.ts"
+import * as Audit from "./Server/Audit.ts"
+import * as Budgets from "./Server/Budgets.ts"
+import * as Catalogue from "./Server/Catalogue.ts"
+import { answering } from "./Server/Answer.ts"
+import { makeDoor } from "./Server/Door.ts"
+import * as Guard from "./Server/Guard.ts"
+import * as Keys from "./Server/Keys.ts"
+import { Limits } from "./Server/Limits.ts"
+import { makeNodeServer } from "./Server/Node.ts"
+import * as Runs from "./Server/Runs.ts"
+import * as Sessions from "./Server/Sessions.ts"
+import * as System from "./Server/System.ts"
+import * as Usage from "./Server/Usage.ts"
+
+export { Draining } from "./Server/Draining.ts"
+export { Limits, type RequestLimits } from "./Server/Limits.ts"
+
+/** Where a server listens. */
+export interface Options {
+  /** `127.0.0.1` by default: nobody but programs of this machine. */
+  readonly host?: string
+  /** 8787 by default; 0 for any that is free. */
+  readonly port?: number
+}
+
+/** Every error in one shape. */
+const failures = Layer.succeed(Failures, (effect) => answering(effect))
+
+/** Keys of requests that are a day old are forgotten, each hour. */
+const upkeep = Layer.effectDiscard(Effect.gen(function*() {
+  const { prune } = yield* Idempotency
+  yield* Effect.forkScoped(Effect.repeat(Effect.ignore(prune), Schedule.spaced("1 hour")))
+}))
+
+/** The paths of the API over a runtime, and its documentation, as routes of a router. */
+export const routes = Layer.mergeAll(
+  HttpApiBuilder.layer(Api, { openapiPath: "/openapi.json" }),
+  HttpApiScalar.layer(Api, { path: "/docs" }),
+  HttpRouter.middleware(makeDoor, { global: true })
+).pipe(
+  Layer.provide(Layer.mergeAll(
+    Approvals.layer, Audit.layer, Budgets.layer, Catalogue.layer, Keys.layer, Runs.layer, Sessions.layer, System.layer, System.layerMetrics,
+    Usage.layer
+  )),
+  Layer.provide(Layer.mergeAll(Guard.layer, failures)),
+  Layer.provideMerge(upkeep)
+)
+
+/** Serves the API of the runtime around it, until the scope ends: requests under way then have two seconds. */
+export const layer = ({ host = "127.0.0.1", port = 8787 }: Options = {}) =>
+  Layer.unwrap(Effect.gen(function*() {
+    const limits = yield* Limits
+    const { close, make } = makeNodeServer(limits)
+    return HttpRouter.serve(routes, {
+      disableLogger: true,
+      disableListenLog: true,
+      // Names of sessions are as long as that when they are written in a path.
+      routerConfig: { maxParamLength: 2_000 }
+    }).pipe(
+      Layer.merge(Layer.effectDiscard(Effect.addFinalizer(() => close))),
+      Layer.provideMerge(NodeHttpServer.layerServer(make, { host, port, gracefulShutdownTimeout: "3 seconds" })),
+      Layer.provide(NodeHttpServer.layerHttpServices),
+      Layer.provide(Layer.succeed(HttpIncomingMessage.MaxBodySize, ByteSize.bytes(limits.bodyBytes)))
+    )
+  }))

@@ -1,0 +1,20 @@
+import * as Context from "effect/Context"
+
+/** What a request may take at most. */
+export interface RequestLimits {
+  /** Bytes of a body; 16 MiB by default, the longest text of a run with room for its escapes. */
+  readonly bodyBytes: number
+  /** Milliseconds until a body is there; 20 s by default. */
+  readonly bodyMs: number
+  /** Arrays and objects within each other; 64 by default. */
+  readonly depth: number
+  /** Bytes of all headers; 16 KiB by default. */
+  readonly headerBytes: number
+  /** Milliseconds until the headers are there; 10 s by default. */
+  readonly headersMs: number
+}
+
+/** The limits of a server's requests. */
+export const Limits = Context.Reference<RequestLimits>("conductor-ai/Server/Limits", {
+  defaultValue: () => ({ bodyBytes: 16 * 1024 * 1024, bodyMs: 20_000, depth: 64, headerBytes: 16 * 1024, headersMs: 10_000 })
+})

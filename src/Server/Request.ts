@@ -1,0 +1,21 @@
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+
+/** The request under way, as the log names it. */
+export interface Request {
+  /** Also in the header `x-request-id` of its response. */
+  readonly id: string
+  /** What it turned out to be about: the organisation, who makes it, the run. */
+  readonly about: { org?: string; principal?: string; run?: string }
+}
+
+/** The request under way. */
+export const CurrentRequest = Context.Reference<Request>("conductor-ai/Server/CurrentRequest", {
+  defaultValue: () => ({ id: "none", about: {} })
+})
+
+/** Takes note of what the request is about, for its line in the log. */
+export const isAbout = (about: Request["about"]) =>
+  Effect.map(CurrentRequest, (request) => {
+    Object.assign(request.about, about)
+  })

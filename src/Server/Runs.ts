@@ -1,0 +1,153 @@
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import type * as Agent from "../Agent.ts"
+import { Api, BadRequest, IdempotencyKeyReused, StartRun, type Started } from "../Api.ts"
+import { Conductor, type StartOptions } from "../Conductor.ts"
+import { fingerprintOf, Idempotency } from "../Idempotency.ts"
+import * as Model from "../Model.ts"
+import { CurrentOrg } from "../Org.ts"
+import { type AgentName, isOver, RunId, RunNotFound, SessionId } from "../Run.ts"
+import * as RunLog from "../RunLog.ts"
+import { problemsOf } from "./Answer.ts"
+import { Draining } from "./Draining.ts"
+import { eventsOf } from "./Events.ts"
+import { isAbout } from "./Request.ts"
+import { makeView, rowOf } from "./View.ts"
+
+const uuid = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i
+
+/** The id of a run as a path has it; text that is none names no run. */
+export const runId = (text: string): Effect.Effect<RunId, RunNotFound> =>
+  uuid.test(text) ? Effect.succeed(RunId.make(text.toLowerCase())) : Effect.fail(new RunNotFound({ run: text.slice(0, 100) }))
+
+const startedOf = ({ run, session, status }: Pick<Started, "run" | "session" | "status">): Started => ({
+  run,
+  session,
+  status,
+  links: { self: `/v1/runs/${run}`, events: `/v1/runs/${run}/events`, messages: `/v1/runs/${run}/messages`, cancel: `/v1/runs/${run}/cancel` }
+})
+
+const encodeStart = Schema.encodeSync(StartRun)
+
+/** The input as the agent takes it: as it is given, or the last thing that was said. */
+const inputOf = (agent: Agent.Any | undefined, { input = "", messages }: StartRun) => {
+  if (messages !== undefined) {
+    const last = messages.at(-1)
+    return last?.role === "user"
+      ? Effect.succeed(last.content)
+      : Effect.fail(new BadRequest({ problems: [{ path: ["payload", "messages"], message: "the last message has to be by the user" }] }))
+  }
+  if (agent === undefined) return Effect.succeed(input)
+  return Schema.decodeUnknownEffect(Schema.toCodecJson(agent.input))(input, { errors: "all" }).pipe(
+    Effect.mapError((error) => problemsOf(["payload", "input"], error))
+  )
+}
+
+/** What was said before the last message. */
+const saidIn = (messages: StartRun["messages"] = []): Pick<StartOptions, "history"> => ({
+  history: messages.slice(0, -1).map(({ content, role }) =>
+    role === "user"
+      ? { role, text: content }
+      // No model here has said it, so that nothing of it is bound to one.
+      : { role, model: "outside:unknown", parts: [{ type: "text", text: content }] })
+})
+
+/** Handlers of runs. */
+export const layer = HttpApiBuilder.group(Api, "runs", Effect.fnUntraced(function*(handlers) {
+  const conductor = yield* Conductor
+  const log = yield* RunLog.RunLog
+  const random = yield* SecureRandom.SecureRandom
+  const draining = yield* Draining
+  const idempotency = yield* Idempotency
+  const models = yield* Model.Models
+  const [first] = conductor.agents
+  const known = new Map(conductor.agents.map((registered) => [registered.agent.name as string, registered]))
+
+  /** A run of the current organisation; another's is as if it were not there. */
+  const ours = Effect.fnUntraced(function*(text: string) {
+    const run = yield* runId(text)
+    yield* isAbout({ run })
+    const row = yield* conductor.find(run)
+    return row.org === (yield* CurrentOrg) ? row : yield* new RunNotFound({ run })
+  })
+
+  const begin = Effect.fnUntraced(function*(request: StartRun, more: Pick<StartOptions, "run" | "dedupe">) {
+    const { agent: named, input: _, messages, session = yield* random.uuidV7(), ...options } = request
+    const agent = named ?? first?.agent.name ?? ""
+    const input = yield* inputOf(known.get(agent)?.agent, request)
+    if (request.model !== undefined) yield* models.resolve(request.model)
+    return yield* conductor.start(agent, input, { ...options, ...more, ...saidIn(messages), session, sourceProject: "api" })
+  })
+
+  /** The run that a key stands for, which is started unless it was. */
+  const once = Effect.fnUntraced(function*(key: string, request: StartRun) {
+    const keyed = { org: yield* CurrentOrg, key, fingerprint: fingerprintOf(encodeStart(request)) }
+    const { isFirst, isSame, run } = yield* idempotency.claim(keyed, yield* conductor.newRun)
+    if (!isSame) return yield* new IdempotencyKeyReused({ key })
+    const isThere = (run: RunId) => Effect.as(conductor.find(run), true).pipe(Effect.catchTag("RunNotFound", () => Effect.succeed(false)))
+    if (!isFirst && (yield* isThere(run))) return run
+    const started = yield* begin(request, { run, dedupe: `api:${key}` }).pipe(
+      // Another process may have started it at the same time.
+      Effect.catchTag("RunConflict", (conflict) => Effect.flatMap(isThere(run), (there) => there ? Effect.succeed(run) : Effect.fail(conflict)))
+    )
+    if (started !== run) yield* idempotency.settle(keyed, started)
+    return started
+  })
+
+  return handlers.handleAll({
+    start: Effect.fn("Api.start")(function*({ headers, payload }) {
+      yield* draining.check
+      const key = headers["idempotency-key"]
+      const run = yield* key === undefined ? begin(payload, {}) : once(key, payload)
+      yield* isAbout({ run })
+      // It was just seen to be there.
+      return startedOf(yield* Effect.catchTag(conductor.find(run), "RunNotFound", Effect.die))
+    }),
+    list: Effect.fn("Api.runs")(function*({ query: { agent, before, limit = 50, session, status } }) {
+      const rows = yield* conductor.list({
+        org: yield* CurrentOrg,
+        limit: limit + 1,
+        ...(before === undefined ? {} : { before }),
+        ...(agent === undefined ? {} : { agent: agent as AgentName }),
+        ...(session === undefined ? {} : { session: SessionId.make(session) }),
+        ...(status === undefined ? {} : { status })
+      })
+      const runs = rows.slice(0, limit).map(rowOf)
+      return { runs, next: rows.length > limit ? runs.at(-1)?.run ?? null : null }
+    }),
+    get: Effect.fn("Api.run")(function*({ params }) {
+      const { run } = yield* ours(params.run)
+      const { learn, view } = makeView()
+      yield* Stream.runForEach(log.read(run), (logged) => Effect.sync(() => learn(logged)))
+      return view((agent) => known.get(agent)?.output !== undefined) ?? (yield* new RunNotFound({ run }))
+    }),
+    events: Effect.fn("Api.events")(function*({ headers, params, query }) {
+      yield* draining.check
+      const row = yield* ours(params.run)
+      const after = headers["last-event-id"] ?? query.after ?? 0
+      if (isOver(row.status) && row.seq <= after) return HttpServerResponse.empty({ status: 204 })
+      return yield* Effect.provideService(eventsOf(conductor.watch(row.run, after)), Draining, draining)
+    }),
+    send: Effect.fn("Api.send")(function*({ headers, params, payload: { mode, text } }) {
+      const { run } = yield* ours(params.run)
+      const dedupe = headers["idempotency-key"]
+      const message = yield* conductor.send(run, text, {
+        ...(mode === undefined ? {} : { mode }),
+        ...(dedupe === undefined ? {} : { dedupe: `api:${dedupe}` })
+      })
+      return { message }
+    }),
+    cancel: Effect.fn("Api.cancel")(function*({ params, payload: { reason } }) {
+      const { run } = yield* ours(params.run)
+      const conflict = yield* Effect.as(conductor.cancel(run, reason), undefined).pipe(Effect.catchTag("RunConflict", Effect.succeed))
+      const { status } = yield* conductor.find(run)
+      // What is cancelled already is as it was wanted.
+      if (conflict !== undefined && status !== "cancelled") return yield* conflict
+      return { run, status }
+    })
+  })
+}))
