@@ -5,7 +5,10 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as References from "effect/References"
+import * as Stdio from "effect/Stdio"
+import * as Stream from "effect/Stream"
 import * as CliConfig from "effect/cli/CliConfig"
 import type * as CliError from "effect/cli/CliError"
 import * as CliOutput from "effect/cli/CliOutput"
@@ -22,6 +25,7 @@ import { demo } from "./Cli/Demo.ts"
 import { deny } from "./Cli/Deny.ts"
 import { doctor } from "./Cli/Doctor.ts"
 import { environment } from "./Cli/Environment.ts"
+import { isHanded } from "./Cli/Exchange.ts"
 import { exportRun } from "./Cli/Export.ts"
 import { oneLine, reportOf } from "./Cli/Failure.ts"
 import { keys } from "./Cli/Keys.ts"
@@ -39,6 +43,8 @@ import { send } from "./Cli/Send.ts"
 import { serve } from "./Cli/Serve.ts"
 import { show } from "./Cli/Show.ts"
 import { tools } from "./Cli/Tools.ts"
+import { Itself, type Program, Within } from "./Cli/Within.ts"
+import type { DirectoryLocked } from "./Database.ts"
 
 export { launch } from "./Cli/Process.ts"
 
@@ -83,16 +89,23 @@ const asksForDebug = (args: ReadonlyArray<string>) => /--log-level[= ](all|trace
  * The program: parses its arguments, runs the command and gives the exit code. What fails is a sentence on standard error; interruption
  * alone goes through.
  */
-export const program = Effect.fnUntraced(function*(args: ReadonlyArray<string>) {
+export const program: Program = Effect.fnUntraced(function*(args) {
   const output = yield* Output
-  const settings = yield* environment
+  const isWithin = Option.isSome(yield* Within)
+  // What a server is set to holds for what it carries out for others.
+  const settings = yield* isWithin ? ConfigProvider.ConfigProvider : environment
   const debugging = yield* Config.String("CONDUCTOR_DEBUG").pipe(
     Config.option,
     Effect.provideService(ConfigProvider.ConfigProvider, settings),
     Effect.orElseSucceed(Option.none)
   )
   const debug = Option.isSome(debugging) || asksForDebug(args)
+  const stdio = yield* Stdio.Stdio
+  const read: Array<Uint8Array> = []
+  const stdin = Stream.tap(stdio.stdin, (chunk) => Effect.sync(() => read.push(chunk)))
   const exit = yield* Command.runWith(conductor, { version: yield* version })(args).pipe(
+    Effect.provideService(Stdio.Stdio, { ...stdio, stdin }),
+    Effect.provideService(Itself, program),
     Effect.provideService(ConfigProvider.ConfigProvider, settings),
     Effect.provideService(CliOutput.Presenter, presenter(output, output.paint.bold("") !== "")),
     Effect.provideService(CliConfig.CliConfig, CliConfig.make({
@@ -104,7 +117,25 @@ export const program = Effect.fnUntraced(function*(args: ReadonlyArray<string>) 
   )
   if (Exit.isSuccess(exit)) return 0
   if (Cause.hasInterruptsOnly(exit.cause)) return yield* Effect.interrupt
-  const { code, sentence } = reportOf(exit.cause, debug)
+  const locked = lockedBy(exit.cause)
+  if (locked === undefined || isWithin || !isHanded(args)) return yield* told(exit.cause, debug)
+  const { forward } = yield* Effect.promise(() => import("./Cli/Forward.ts"))
+  const carriedOut = yield* Effect.exit(forward(locked, args, Buffer.concat(read).toString("utf8")))
+  if (Exit.isFailure(carriedOut)) return yield* told(carriedOut.cause, debug)
+  return Option.isSome(carriedOut.value) ? carriedOut.value.value : yield* told(exit.cause, debug)
+})
+
+/** Who holds the data directory, where that kept a command from being carried out. */
+const lockedBy = (cause: Cause.Cause<unknown>): DirectoryLocked | undefined => {
+  const error = Option.getOrUndefined(Cause.findErrorOption(cause))
+  // The tag is of that class alone, which is not loaded here.
+  return Predicate.isTagged(error, "DirectoryLocked") ? error as DirectoryLocked : undefined
+}
+
+/** Says what a cause means to the person at the terminal; the exit code. */
+const told = Effect.fnUntraced(function*(cause: Cause.Cause<unknown>, debug: boolean) {
+  const output = yield* Output
+  const { code, sentence } = reportOf(cause, debug)
   if (sentence !== "") yield* output.note(sentence)
   return code
 })

@@ -7,7 +7,7 @@ import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import * as HttpApiScalar from "effect/http-api/HttpApiScalar"
 import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
 import * as HttpRouter from "effect/http/HttpRouter"
-import { Api, Failures } from "./Api.ts"
+import { Api, type ApiError, Failures } from "./Api.ts"
 import { Idempotency } from "./Idempotency.ts"
 import * as Approvals from "./Server/Approvals.ts"
 import * as Audit from "./Server/Audit.ts"
@@ -35,6 +35,9 @@ export interface Options {
   readonly port?: number
 }
 
+/** Routes beside those of the API; what they fail with is answered in the same shape. */
+export type Routes = Layer.Layer<never, never, HttpRouter.HttpRouter | HttpRouter.Request.From<"Error", ApiError>>
+
 /** Every error in one shape. */
 const failures = Layer.succeed(Failures, (effect) => answering(effect))
 
@@ -59,11 +62,11 @@ export const routes = Layer.mergeAll(
 )
 
 /** Serves the API of the runtime around it, until the scope ends: requests under way then have two seconds. */
-export const layer = ({ host = "127.0.0.1", port = 8787 }: Options = {}) =>
+export const layer = ({ host = "127.0.0.1", port = 8787 }: Options = {}, more: Routes = Layer.empty) =>
   Layer.unwrap(Effect.gen(function*() {
     const limits = yield* Limits
     const { close, make } = makeNodeServer(limits)
-    return HttpRouter.serve(routes, {
+    return HttpRouter.serve(Layer.merge(routes, more), {
       disableLogger: true,
       disableListenLog: true,
       // Names of sessions are as long as that when they are written in a path.

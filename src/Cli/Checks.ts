@@ -84,7 +84,9 @@ const database = Effect.gen(function*() {
     const files = yield* FileSystem.FileSystem
     const holder = yield* holderOf(dir)
     if (Option.isSome(holder)) {
-      return [wrong("database", `${dir} is in use by process ${holder.value.pid}, so it cannot be looked at`, "stop that process, or use a Postgres (DATABASE_URL), which many processes can share")]
+      const { address, pid } = holder.value
+      if (address !== null) return [good("database", `${dir} is served by process ${pid} at ${address}; ${address}/ready says whether it takes work`)]
+      return [wrong("database", `${dir} is in use by process ${pid}, so it cannot be looked at`, "stop that process, or use a Postgres (DATABASE_URL), which many processes can share")]
     }
     if (!(yield* Effect.orElseSucceed(files.exists(`${dir}/pgdata`), () => true))) {
       return [good("database", `none yet in ${dir}; the first run makes it, which takes some seconds`)]

@@ -1,7 +1,9 @@
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import { Conductor } from "../Conductor.ts"
 import { isOver, type RunId, waitingOf } from "../Run.ts"
 import { Output } from "./Output.ts"
+import { Within } from "./Within.ts"
 
 /** How a run is left that this program was performing. */
 const farewell = Effect.fnUntraced(function*(run: RunId) {
@@ -15,9 +17,13 @@ const farewell = Effect.fnUntraced(function*(run: RunId) {
   Effect.orElseSucceed(effect, () =>
     `Run ${run} is left as it is, because the database does not answer: go on with it with conductor retry ${run}, when it does.`))
 
-/** Parks what this program performs when it is interrupted, and says of each run how to go on with it. */
+/**
+ * Parks what this program performs when it is interrupted, and says of each run how to go on with it. What a server performs is not this
+ * program's.
+ */
 export const leaving = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | Conductor | Output> =>
   Effect.onInterrupt(effect, Effect.fnUntraced(function*() {
+    if (Option.isSome(yield* Within)) return
     const { drain } = yield* Conductor
     const output = yield* Output
     const { finished, parked } = yield* drain(0)

@@ -9,6 +9,7 @@ import { follow } from "./Follow.ts"
 import { leaving } from "./Leave.ts"
 import { Output } from "./Output.ts"
 import { conductor } from "./Runtime.ts"
+import { Within } from "./Within.ts"
 
 /** The agent of a run, where it is one of this program. */
 export const agentOf = (row: RunRow) => Effect.map(Agents, (agents) => agents(row.agent, row.model))
@@ -44,6 +45,10 @@ export const carryOut = Effect.fnUntraced(function*<E>(
   options: { readonly done: string; readonly json: boolean }
 ) {
   const agent = yield* agentOf(row)
+  if (Option.isSome(yield* Within)) {
+    yield* Effect.provide(command, conductor([]))
+    return yield* say(`${options.done}; run ${row.run} goes on in the server.`, options.json)
+  }
   // A run that is over says so itself.
   if (agent !== undefined && !isOver(row.status)) return yield* followed(row, agent, command, options.json)
   yield* Effect.provide(command, conductor([]))

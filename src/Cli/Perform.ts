@@ -8,6 +8,7 @@ import { follow } from "./Follow.ts"
 import { choose, models, named } from "./Choice.ts"
 import { leaving } from "./Leave.ts"
 import { conductor } from "./Runtime.ts"
+import { Within } from "./Within.ts"
 
 /** What `conductor run` was asked for. */
 export interface Input {
@@ -32,9 +33,13 @@ export const perform = Effect.fnUntraced(function*(input: Input) {
     ...(isSome(input.session) ? { session: input.session.value } : {}),
     ...(isSome(input.budget) ? { limits: { cost: input.budget.value } } : {})
   }
+  const isWithin = isSome(yield* Within)
   return yield* Effect.gen(function*() {
     const runtime = yield* Conductor
-    const run = yield* runtime.start(agent.name, input.prompt, options)
+    // A server has the agent with all its tools, of which the run may use some.
+    const run = yield* isWithin
+      ? runtime.start(input.agent, input.prompt, { ...options, tools: agent.plugins.flatMap((plugin) => plugin.tools.map((tool) => tool.name)) })
+      : runtime.start(agent.name, input.prompt, options)
     return yield* follow(run, { json: input.json })
   }).pipe(leaving, Effect.provide(conductor([agent])))
 })

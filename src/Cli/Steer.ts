@@ -8,6 +8,7 @@ import { failed } from "./Failure.ts"
 import { agentOf, carryOut, followed, say } from "./Onward.ts"
 import { Output } from "./Output.ts"
 import { conductor, database, findRun } from "./Runtime.ts"
+import { Within } from "./Within.ts"
 
 /** How long a run may take to end after it was cancelled: here, and in another process, if there is one. */
 const patience = { here: "10 seconds", elsewhere: "3 seconds" } as const
@@ -57,6 +58,7 @@ export const retryRun = Effect.fnUntraced(function*(input: { readonly run: strin
 /** Whether a process with a valid lease performs the run, as far as a runtime can know that performs nothing. */
 const isPerformed = Effect.fnUntraced(function*(row: RunRow) {
   if (row.status !== "running") return false
+  if (Option.isSome(yield* Within)) return true
   const { orphans } = yield* Store
   return !(yield* orphans([row.agent], [], 10_000)).includes(row.run)
 }, Effect.provide(conductor([])))

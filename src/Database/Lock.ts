@@ -25,7 +25,8 @@ export class DirectoryLocked extends Schema.TaggedError<DirectoryLocked>()("Dire
   address: Schema.NullOr(Schema.String)
 }) {
   override get message() {
-    return `The data directory ${this.dir} is in use by process ${this.pid}: stop it, set CONDUCTOR_DATA_DIR to another directory, or set DATABASE_URL to a Postgres that many processes can share.`
+    const serves = this.address === null ? "" : `, which serves it at ${this.address}`
+    return `The data directory ${this.dir} is in use by process ${this.pid}${serves}: stop it, set CONDUCTOR_DATA_DIR to another directory, or set DATABASE_URL to a Postgres that many processes can share.`
   }
 }
 
