@@ -13,7 +13,7 @@ import { type AgentName, ApprovalId, OrgId, RunId, StorageFailed } from "./Run.t
 import { FlushPatience, Store, Tables } from "./RunLog.ts"
 
 export * from "./Approval/Error.ts"
-export { projection, type Request, type Status } from "./Approval/Request.ts"
+export { projection, type Request, rewriteComments, type Status } from "./Approval/Request.ts"
 
 /** JSON with the members of each object in the order of their names. */
 const canonical = (value: unknown): unknown =>

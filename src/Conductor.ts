@@ -13,6 +13,7 @@ import type * as Budget from "./Budget.ts"
 import * as Database from "./Database.ts"
 import type * as Inbox from "./Inbox.ts"
 import type { Ledger } from "./Ledger.ts"
+import type { Memory } from "./Memory.ts"
 import * as Model from "./Model.ts"
 import type * as Money from "./Money.ts"
 import { CurrentOrg, type Keys, type Orgs } from "./Org.ts"
@@ -64,6 +65,7 @@ export type Provided =
   | Inbox.Inbox
   | Keys
   | Ledger
+  | Memory
   | Orgs
   | RunLog.RunLog
   | RunLog.Store

@@ -12,7 +12,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["RunLog", "Tools"],
   ["AuditLog", "Org"],
   ["Approval", "Budget", "Inbox"],
-  ["Ledger", "Telemetry"],
+  ["Ledger", "Memory", "Telemetry"],
   ["Plugin", "Agent"],
   ["Runs"],
   ["Conductor"],

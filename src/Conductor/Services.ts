@@ -4,6 +4,7 @@ import * as AuditLog from "../AuditLog.ts"
 import * as Budget from "../Budget.ts"
 import * as Inbox from "../Inbox.ts"
 import { Ledger } from "../Ledger.ts"
+import { Memory } from "../Memory.ts"
 import { Keys, Orgs } from "../Org.ts"
 import * as RunLog from "../RunLog.ts"
 import * as Telemetry from "../Telemetry.ts"
@@ -12,7 +13,8 @@ import { type Agents, gates, projections } from "./Wiring.ts"
 /** What a runtime keeps and reads, in tables of this process. */
 export const inTables = (agents: Agents) =>
   Layer.mergeAll(
-    Approval.Approval.layerMemory, Budget.Budget.layerMemory, Inbox.Inbox.layerMemory, Keys.layerMemory, Ledger.layerMemory, Orgs.layerMemory
+    Approval.Approval.layerMemory, Budget.Budget.layerMemory, Inbox.Inbox.layerMemory, Keys.layerMemory, Ledger.layerMemory, Memory.layerMemory,
+    Orgs.layerMemory
   ).pipe(
     Layer.provideMerge(AuditLog.AuditLog.layerMemory),
     Layer.provideMerge(RunLog.RunLog.layerTables(gates, projections(agents)).pipe(Layer.provide(Telemetry.layerMetrics)))
@@ -20,7 +22,7 @@ export const inTables = (agents: Agents) =>
 
 /** What a runtime keeps and reads, in a database. */
 export const inDatabase = (agents: Agents) =>
-  Layer.mergeAll(Approval.Approval.layer, Budget.Budget.layer, Inbox.Inbox.layer, Keys.layer, Ledger.layer, Orgs.layer).pipe(
+  Layer.mergeAll(Approval.Approval.layer, Budget.Budget.layer, Inbox.Inbox.layer, Keys.layer, Ledger.layer, Memory.layer, Orgs.layer).pipe(
     Layer.provideMerge(AuditLog.AuditLog.layer),
     Layer.provideMerge(RunLog.RunLog.layerSql(gates, projections(agents)).pipe(Layer.provide(Telemetry.layerMetrics)))
   )
