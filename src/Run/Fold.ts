@@ -186,7 +186,11 @@ const apply = (state: RunState, event: RunEvent, at: number): RunState => {
         pauses: event.finish === "pause" ? state.pauses + 1 : 0,
         finish: event.finish,
         note: event.note,
-        measured: { messages: state.messages.length + 1, tokens: promptTokens(event.bill.usage) + event.bill.usage.output }
+        // A bill without a prompt counted none.
+        measured: promptTokens(event.bill.usage) === 0 ? null : {
+          messages: state.messages.length + 1,
+          tokens: promptTokens(event.bill.usage) + event.bill.usage.output
+        }
       }
       if (calls.length > 0) {
         const open = calls.map((part): Call => ({ part, status: "requested", effect: null, approval: null, result: null }))
