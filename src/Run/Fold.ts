@@ -173,6 +173,7 @@ const apply = (state: RunState, event: RunEvent, at: number): RunState => {
       )
     case "TurnCompleted": {
       const calls = toolCallsOf(event.parts)
+      const prompt = promptTokens(event.bill.usage)
       const message: AssistantMessage = { role: "assistant", model: event.bill.model, parts: event.parts }
       const next: RunState = {
         ...state,
@@ -186,7 +187,7 @@ const apply = (state: RunState, event: RunEvent, at: number): RunState => {
         pauses: event.finish === "pause" ? state.pauses + 1 : 0,
         finish: event.finish,
         note: event.note,
-        measured: { messages: state.messages.length + 1, tokens: promptTokens(event.bill.usage) + event.bill.usage.output }
+        measured: prompt === 0 ? null : { messages: state.messages.length + 1, tokens: prompt + event.bill.usage.output }
       }
       if (calls.length > 0) {
         const open = calls.map((part): Call => ({ part, status: "requested", effect: null, approval: null, result: null }))

@@ -90,7 +90,7 @@ export interface RunState {
   readonly finish: FinishReason | null
   readonly note: string | null
   readonly maxOutput: number
-  /** How many tokens the beginning of the conversation has, as the last answer's bill tells: so many messages, its own included. */
+  /** How many tokens the beginning of the conversation has, as the last answer's bill tells: so many messages, its own included. Null where it counted no prompt. */
   readonly measured: { readonly messages: number; readonly tokens: number } | null
   readonly cancel: { readonly by: string; readonly reason: string | null } | null
   /** A tool failure that ends the run. */

@@ -90,7 +90,9 @@ export const attemptAt = Effect.fnUntraced(function*(
     inputBound: input
   }
   const collector = Model.Answer.collect(takenIn(request.messages))
-  const failed = (on: Journal, { requestId, ...told }: AttemptError & { readonly requestId: string | null }, charge?: Partial<Charge>) => {
+  /** What the provider counted, where it did, and else what that can have cost. */
+  const charged = (state: RunState, answer: Model.Answer.Answer): Charge => ({ ...chargeOf(resolved, answer), ...uncounted(state, attempt, answer) })
+  const failed = (on: Journal, { requestId, ...told }: AttemptError & { readonly requestId: string | null }) => {
     // Providers may repeat what they were sent, keys among it.
     const error = { ...told, message: redactText(told.message) }
     return Effect.as(Effect.suspend(() => {
@@ -100,10 +102,12 @@ export const attemptAt = Effect.fnUntraced(function*(
       if (state.attempt?.id !== attemptId) return Effect.void
       const host = collector.host()
       const bill = billFor(state, attempt, clock.currentTimeMillisUnsafe(), {
-        ...boundOf(state, attempt, error.reason),
+        ...Option.match(collector.end(), {
+          onNone: () => boundOf(state, attempt, error.reason),
+          onSome: (answer) => charged(state, answer)
+        }),
         requestId: requestId ?? collector.requestId(),
-        ...(host === null ? {} : { host }),
-        ...charge
+        ...(host === null ? {} : { host })
       })
       if (attempt.bytes > 0) log.announce(journal.run, { _tag: "Reset", turn })
       closeChat(attempt, bill, { error: error.reason })
@@ -164,12 +168,11 @@ export const attemptAt = Effect.fnUntraced(function*(
               requestId: null
             }),
           onSome: (answer) => {
-            const state = journal.state()
-            const charge = { ...chargeOf(resolved, answer), ...uncounted(state, attempt, answer) }
             if (answer.servedModel !== null && Model.isForbidden(answer.servedModel)) {
-              return failed(journal, forbiddenAnswer(answer.servedModel), charge)
+              return failed(journal, forbiddenAnswer(answer.servedModel))
             }
-            const bill = billFor(state, attempt, clock.currentTimeMillisUnsafe(), charge)
+            const state = journal.state()
+            const bill = billFor(state, attempt, clock.currentTimeMillisUnsafe(), charged(state, answer))
             closeChat(attempt, bill, { finish: answer.finish })
             return Effect.as(journal.emit([{
               _tag: "TurnCompleted",
@@ -221,7 +224,6 @@ const failureOf = (cause: Cause.Cause<AiError.AiError>): Model.Failure =>
     })
   })
 
-/** Ids of calls are given once in a conversation, those of the session's earlier runs included. */
 /** A provider answered with a model that nobody may use: its answer is not taken, though it is paid for. */
 const forbiddenAnswer = (model: string): AttemptError & { readonly requestId: null } => ({
   reason: "ForbiddenModel",
@@ -231,5 +233,6 @@ const forbiddenAnswer = (model: string): AttemptError & { readonly requestId: nu
   requestId: null
 })
 
+/** Ids of calls are given once in a conversation, those of the session's earlier runs included. */
 const takenIn = (messages: ReadonlyArray<Transcript.Message>) => (id: string): boolean =>
   messages.some((message) => message.role === "tool" && message.results.some((result) => result.id === id))

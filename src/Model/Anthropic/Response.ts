@@ -173,6 +173,8 @@ export class Decoder implements Wire.Decoder {
     out: Array<Part>
   ): void {
     const id = String(index)
+    // A block that begins anew at its place was not ended by its own event.
+    this.#end(index, out)
     switch (content?.type) {
       case "text":
         this.#blocks.set(index, { type: "text", id })
