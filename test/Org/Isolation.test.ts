@@ -8,9 +8,11 @@ import { SqlClient } from "effect/sql"
 import * as Statement from "effect/sql/Statement"
 import { Approval } from "../../src/Approval.ts"
 import { Database, type DatabaseLayer } from "../../src/Database.ts"
-import { Agent, asOrg, AuditLog, Budget, Conductor, CurrentOrg, Model, Money, Org, Plugin, Run, Tool } from "../../src/index.ts"
+import { Agent, asOrg, AuditLog, Budget, Conductor, CurrentOrg, Memory, Model, Money, Org, Plugin, Run, Tool } from "../../src/index.ts"
 import { Ledger } from "../../src/Ledger.ts"
+import { Outcomes } from "../../src/Outcomes.ts"
 import { RunLog, Store } from "../../src/RunLog.ts"
+import { Sessions } from "../../src/Session.ts"
 import { Export } from "../../src/testing.ts"
 import { scripted } from "../support/conductors.ts"
 import { embedded, freshPostgres, postgres } from "../support/databases.ts"
@@ -67,7 +69,8 @@ const belongings = Effect.gen(function*() {
   assert.isDefined(request)
   yield* (yield* Budget).set(acme, "org:acme", Money.usd("1000"))
   const { record } = yield* (yield* Org.Keys).create({ org: acme, name: secret, scopes: ["admin"] })
-  return { done: done.run, asked, doubtful, failed, request, key: record, runs: [done.run, asked, doubtful, failed] }
+  const fact = yield* (yield* Memory.Memory).remember({ text: secret })
+  return { done: done.run, asked, fact, doubtful, failed, request, key: record, runs: [done.run, asked, doubtful, failed] }
 }).pipe(asAcme)
 
 type Outcome = { readonly found: unknown } | { readonly refused: string }
@@ -135,7 +138,7 @@ const suite = (name: string, runtime: Runtime, also: Effect.Effect<void, never, 
   layer(runtime, { excludeTestServices: true })(`An organisation (${name})`, (it) => {
     it.effect("finds nothing of another's, and can do nothing to it", () =>
       Effect.gen(function*() {
-        const { asked, done, doubtful, key, request, runs } = yield* belongings
+        const { asked, done, doubtful, fact, key, request, runs } = yield* belongings
         const conductor = yield* Conductor
         const log = yield* RunLog
         const audit = yield* AuditLog
@@ -143,6 +146,9 @@ const suite = (name: string, runtime: Runtime, also: Effect.Effect<void, never, 
         const keys = yield* Org.Keys
         const budget = yield* Budget
         const ledger = yield* Ledger
+        const outcomes = yield* Outcomes
+        const sessions = yield* Sessions
+        const memory = yield* Memory.Memory
         const before = yield* Effect.forEach(runs, (run) => Effect.map(asAcme(conductor.find(run)), ({ seq, status }) => ({ seq, status })))
         const trail = yield* audit.verify({ org: acme })
         const call = (yield* asAcme(conductor.state(doubtful))).open?.calls[0]?.part.id ?? ""
@@ -168,10 +174,21 @@ const suite = (name: string, runtime: Runtime, also: Effect.Effect<void, never, 
           yield* budget.list(globex),
           yield* ledger.totals("session", { org: globex }),
           yield* ledger.tools({ org: globex }),
+          yield* outcomes.read({ org: globex }),
+          yield* sessions.list(globex, { limit: 100 }),
+          yield* asGlobex(memory.list()),
+          yield* asGlobex(memory.recall({ text: secret })),
           yield* audit.list({ org: globex, run: done, limit: 100 })
         )
         assert.deepStrictEqual(seen.map((one) => Array.isArray(one) ? one.length : one), seen.map(() => 0))
         assert.deepStrictEqual(yield* approval.find(globex, request.id), Option.none())
+        assert.deepStrictEqual(yield* sessions.find(globex, Run.SessionId.make("talk")), Option.none())
+        // Forgetting writes, which no row-level security of readers holds back.
+        if ((yield* Statement.CurrentTransformer) === undefined) {
+          const nothingForgotten = { memories: 0, waiting: [] }
+          assert.deepStrictEqual(yield* asGlobex(memory.forget({ id: fact.id })), nothingForgotten)
+          assert.deepStrictEqual(yield* asGlobex(memory.forget({ text: secret })), nothingForgotten)
+        }
         for (const decision of ["approved", "denied"] as const) {
           assert.strictEqual((yield* Effect.flip(asGlobex(conductor.decide(request.id, { decision }))))._tag, "ApprovalNotFound")
         }
@@ -183,6 +200,8 @@ const suite = (name: string, runtime: Runtime, also: Effect.Effect<void, never, 
         // Nothing of it has changed anything.
         assert.include((yield* budget.list(acme)).map(({ scope }) => scope), "org:acme")
         assert.isAbove((yield* ledger.run(acme, done)).own.calls, 0)
+        assert.deepStrictEqual((yield* asAcme(memory.list())).map(({ text }) => text), [secret])
+        assert.isAbove((yield* sessions.list(acme, { limit: 100 })).length, 3)
         const after = yield* Effect.forEach(runs, (run) => Effect.map(asAcme(conductor.find(run)), ({ seq, status }) => ({ seq, status })))
         assert.deepStrictEqual(after, before)
         assert.deepStrictEqual((yield* audit.verify({ org: acme })).head, trail.head)
