@@ -2,7 +2,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as SqlClient from "effect/sql/SqlClient"
-import { answered, asOrg, problemOf } from "./Database.ts"
+import { answered, problemOf, readerOf } from "./Database.ts"
 import { AgentName, isOver, type OrgId, StorageFailed } from "./Run.ts"
 import { FlushPatience, RunLog } from "./RunLog.ts"
 
@@ -30,6 +30,7 @@ export class Outcomes extends Context.Service<Outcomes, {
   static readonly layer = Layer.effect(Outcomes, Effect.gen(function*() {
     const sql = yield* SqlClient.SqlClient
     const patience = yield* FlushPatience
+    const as = readerOf(sql)
     return Outcomes.of({
       read: Effect.fn("Outcomes.read")(({ org, since, until }) =>
         sql<{ readonly agent: string; readonly status: string; readonly error: string | null; readonly runs: bigint }>`
@@ -41,8 +42,7 @@ export class Outcomes extends Context.Service<Outcomes, {
             ...(until === undefined ? [] : [sql`ended_at < to_timestamp(${until}::double precision / 1000)`])
           ])
         } GROUP BY 1, 2, 3`.pipe(
-          asOrg(org, { readOnly: true }),
-          Effect.provideService(SqlClient.SqlClient, sql),
+          as(org),
           (statement) => answered(patience, statement),
           Effect.mapError((error) => new StorageFailed({ operation: "outcomes", problem: problemOf(error), cause: error })),
           Effect.map((rows) => rows.map((row) => ({ ...row, agent: AgentName.make(row.agent), runs: Number(row.runs) })))
@@ -57,7 +57,7 @@ export class Outcomes extends Context.Service<Outcomes, {
     return Outcomes.of({
       read: Effect.fn("Outcomes.read")(function*({ org, since = -Infinity, until = Infinity }) {
         const found = new Map<string, Outcome>()
-        for (const { agent, endedAt, error, status } of yield* log.list({ org, limit: Infinity })) {
+        for (const { agent, endedAt, error, status } of yield* log.as(org).list({ limit: Infinity })) {
           if (!isOver(status) || endedAt === null || endedAt < since || endedAt >= until) continue
           const key = JSON.stringify([agent, status, error])
           found.set(key, { agent, status, error, runs: (found.get(key)?.runs ?? 0) + 1 })

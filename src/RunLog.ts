@@ -52,7 +52,6 @@ export class RunLog extends Context.Service<RunLog, Reading & {
     const hub = makeHub()
     const observe = yield* Observer
     const submit = yield* makeWriter(store, hub, observe)
-    const watching = yield* makeWatchers(store.heads, hub)
 
     const heard = ({ perform, sql }: Transaction): Transaction => ({
       sql,
@@ -64,12 +63,14 @@ export class RunLog extends Context.Service<RunLog, Reading & {
         })
     })
 
+    const watchers = yield* makeWatchers(store, hub)
+
     return RunLog.of({
       submit,
       transaction: store.transaction === undefined ? undefined : heard(store.transaction),
       append: (append) => Effect.suspend(() => Deferred.await(submit(append))),
-      ...makeReading(store, watching),
-      as: (org) => makeReading(store.as(org), watching),
+      ...makeReading(store, watchers),
+      as: (org) => makeReading(store.as(org), watchers),
       announce: hub.publish,
       isWatched: hub.isHeard,
       fly: hub.fly

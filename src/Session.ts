@@ -5,7 +5,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import { answered, asOrg, problemOf } from "./Database.ts"
+import { answered, problemOf, readerOf } from "./Database.ts"
 import { type OrgId, SessionId, StorageFailed } from "./Run.ts"
 import { FlushPatience, RunLog, Tables } from "./RunLog.ts"
 
@@ -32,6 +32,7 @@ export class Sessions extends Context.Service<Sessions, {
   static readonly layer = Layer.effect(Sessions, Effect.gen(function*() {
     const sql = yield* SqlClient.SqlClient
     const patience = yield* FlushPatience
+    const as = readerOf(sql)
     const reply = <A, R>(statement: Effect.Effect<A, SqlError, R>) =>
       Effect.mapError(answered(patience, statement), (error) =>
         new StorageFailed({ operation: "sessions", problem: problemOf(error), cause: error }))
@@ -40,8 +41,7 @@ export class Sessions extends Context.Service<Sessions, {
     const read = (org: OrgId, where: ReturnType<typeof sql.and>, limit: number) =>
       sql<Row>`SELECT s.id, s.created_at, (SELECT count(*) FROM runs r WHERE r.org_id = s.org_id AND r.session_id = s.id) AS runs
         FROM sessions s WHERE s.org_id = ${org} AND ${where} ORDER BY s.created_at DESC, s.id DESC LIMIT ${limit}`.pipe(
-        asOrg(org, { readOnly: true }),
-        Effect.provideService(SqlClient.SqlClient, sql),
+        as(org),
         Effect.map((rows) => rows.map(sessionOf)),
         reply
       )
@@ -77,7 +77,7 @@ export class Sessions extends Context.Service<Sessions, {
       for (const one of begun.values()) {
         if (one.org === org) found.set(one.session, { session: one.session, createdAt: one.at, runs: 0 })
       }
-      for (const { createdAt, session } of yield* log.list({ org, limit: Infinity })) {
+      for (const { createdAt, session } of yield* log.as(org).list({ limit: Infinity })) {
         const known = found.get(session)
         found.set(session, { session, createdAt: Math.min(known?.createdAt ?? createdAt, createdAt), runs: (known?.runs ?? 0) + 1 })
       }

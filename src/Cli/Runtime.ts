@@ -12,13 +12,21 @@ import { models } from "./Choice.ts"
 import { Output } from "./Output.ts"
 import { Within } from "./Within.ts"
 
+/** Telemetry that cannot be exported keeps nobody from anything. */
+const telemetry = Telemetry.layer.pipe(
+  Layer.catchTag("TelemetryInvalid", (error) => Layer.effectDiscard(Effect.flatMap(Output, (output) => output.note(error.message))))
+)
+
 const own = (agents: ReadonlyArray<Known>) =>
-  Conductor.layer({ agents, models }).pipe(Layer.provide(Layer.succeed(TakesOver, false)))
+  Conductor.layer({ agents, models }).pipe(
+    Layer.provide(Layer.succeed(TakesOver, false)),
+    Layer.provideMerge(agents.length === 0 ? Layer.empty : telemetry)
+  )
 
 /** What a runtime with its database brings. */
 export type Services = Layer.Success<ReturnType<typeof own>>
 
-const unlessWithin = <A, E>(layer: Layer.Layer<A, E>): Layer.Layer<A, E> =>
+const unlessWithin = <A, E, R>(layer: Layer.Layer<A, E, R>): Layer.Layer<A, E, R> =>
   Layer.unwrap(Effect.map(Within, Option.match({
     onNone: () => layer,
     // It has all that any of the layers here brings.
@@ -28,18 +36,11 @@ const unlessWithin = <A, E>(layer: Layer.Layer<A, E>): Layer.Layer<A, E> =>
 /** The database of the settings. Provided around {@link conductor}, it is opened once for several runtimes. */
 export const database = unlessWithin(Database.Database.layer)
 
-/** Telemetry that cannot be exported keeps nobody from anything; a server has its own. */
-const telemetry = Layer.unwrap(Effect.map(Within, (within) =>
-  Option.isSome(within) ? Layer.empty : Telemetry.layer.pipe(
-    Layer.catchTag("TelemetryInvalid", (error) => Layer.effectDiscard(Effect.flatMap(Output, (output) => output.note(error.message))))
-  )))
-
 /**
  * The runtime with some agents on the database of the settings, for the runs that it is told of: a run that an earlier
  * program left goes on with `conductor retry`, not behind somebody's back. Without agents it performs nothing, and exports nothing.
  */
-export const conductor = (agents: ReadonlyArray<Known>) =>
-  unlessWithin(own(agents)).pipe(Layer.provideMerge(agents.length === 0 ? Layer.empty : telemetry))
+export const conductor = (agents: ReadonlyArray<Known>) => unlessWithin(own(agents))
 
 const uuid = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i
 

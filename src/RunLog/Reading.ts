@@ -3,7 +3,7 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { fold, type Logged, type RunId, RunNotFound, type RunState, type StorageFailed } from "../Run.ts"
 import type { Reads, RunFilter, RunRow } from "./Store.ts"
-import type { Watch, Watching } from "./Watch.ts"
+import type { Watch, Watchers } from "./Watch.ts"
 
 /** Events read from the store at a time. */
 const page = 500
@@ -44,11 +44,9 @@ const pageOf = Effect.fnUntraced(function*(reads: Reads, run: RunId, cursor: num
   return [events, events.length < page || last === undefined ? Option.none<number>() : Option.some(last.seq)] as const
 })
 
-/** Reads runs from a store, and follows them. */
-export const makeReading = (reads: Reads, watching: Watching): Reading => {
+/** Reads runs from a store, and what is live from this process. */
+export const makeReading = (reads: Reads, watchOf: Watchers): Reading => {
   const read = (run: RunId, after = 0) => Stream.paginate(after, (cursor: number) => pageOf(reads, run, cursor))
-
   const find = (run: RunId) => findIn(reads, run)
-
-  return { read, state: (run) => stateOf(run, read(run)), watch: watching(reads, find), find, list: (filter) => listIn(reads, filter) }
+  return { read, state: (run) => stateOf(run, read(run)), watch: watchOf(reads.read, find), find, list: (filter) => listIn(reads, filter) }
 }

@@ -7,18 +7,15 @@ import type { Hub, Live } from "./Hub.ts"
 import { makeMailbox } from "./Mailbox.ts"
 import type { Reads, RunRow, Store } from "./Store.ts"
 
-/** Follows a run; see `RunLog`. */
+/** Follows a run; see `Reading`. */
 export type Watch = <E = never>(
   run: RunId,
   after?: number,
   first?: Effect.Effect<unknown, E>
 ) => Stream.Stream<Logged | Live, E | StorageFailed | RunNotFound>
 
-/** Follows runs as somebody who reads them so. */
-export type Watching = (
-  reads: Pick<Reads, "read">,
-  find: (run: RunId) => Effect.Effect<RunRow, RunNotFound | StorageFailed>
-) => Watch
+/** How to follow runs as somebody reads them. */
+export type Watchers = (read: Reads["read"], find: (run: RunId) => Effect.Effect<RunRow, RunNotFound | StorageFailed>) => Watch
 
 /** Events that a watcher reads from the store at a time. */
 const page = 100
@@ -30,10 +27,10 @@ const isEnd = ({ event }: Logged): boolean =>
   event._tag === "RunCompleted" || event._tag === "RunFailed" || event._tag === "RunCancelled"
 
 /**
- * Watchers of what the store has and of what happens in this process. Each listens before it reads, so that nothing falls between, and is told in
+ * Watchers over a store and what happens in this process. Each listens before it reads, so that nothing falls between, and is told in
  * one question for all of them how far their logs have come.
  */
-export const makeWatchers = Effect.fnUntraced(function*(heads: Store["Service"]["heads"], hub: Hub) {
+export const makeWatchers = Effect.fnUntraced(function*(store: Store["Service"], hub: Hub) {
   const watched = new Map<RunId, Set<(seq: number | null) => void>>()
   const listen = (run: RunId, look: (seq: number | null) => void) => {
     const set = watched.get(run) ?? new Set()
@@ -49,7 +46,7 @@ export const makeWatchers = Effect.fnUntraced(function*(heads: Store["Service"][
   const poll = Effect.suspend(() => {
     const runs = [...watched.keys()]
     if (runs.length === 0) return Effect.void
-    return Effect.match(heads(runs), {
+    return Effect.match(store.heads(runs), {
       onFailure: () => tell(() => null),
       // A run that is gone is for its watcher to find out.
       onSuccess: (heads) => tell((run) => heads.get(run) ?? (runs.includes(run) ? null : -1))
@@ -57,11 +54,15 @@ export const makeWatchers = Effect.fnUntraced(function*(heads: Store["Service"][
   })
   yield* Effect.forkScoped(Effect.repeat(poll, Schedule.spaced(pollInterval)))
 
-  const watching: Watching = (reads, find) => <E = never>(run: RunId, after = 0, first?: Effect.Effect<unknown, E>) =>
+  const watchers: Watchers = (read, find) => <E = never>(run: RunId, after = 0, first?: Effect.Effect<unknown, E>) =>
     Stream.unwrap(Effect.gen(function*() {
       const mailbox = makeMailbox(after)
       yield* Effect.acquireRelease(
-        Effect.sync(() => [hub.listen(run, mailbox.put), listen(run, mailbox.look)]),
+        Effect.sync(() => {
+          // What has been said of the answer under way, and then what comes: nothing between.
+          for (const delta of hub.flight(run)) mailbox.put(delta)
+          return [hub.listen(run, mailbox.put), listen(run, mailbox.look)]
+        }),
         (stops) => Effect.sync(() => stops.forEach((stop) => stop()))
       )
       if (first !== undefined) yield* first
@@ -74,7 +75,7 @@ export const makeWatchers = Effect.fnUntraced(function*(heads: Store["Service"][
       let told = 0
       // Of a run that began while somebody listened everything has been heard.
       let isBehind = first === undefined
-      let isStale = first === undefined
+      let isStale = false
 
       const advance = (logged: Logged): boolean => {
         if (logged.seq <= cursor) return false
@@ -85,7 +86,7 @@ export const makeWatchers = Effect.fnUntraced(function*(heads: Store["Service"][
       }
       /** What the store has more, a page at a time; after the last one nobody is behind. */
       const catchUp = Effect.gen(function*(): Effect.fn.Return<ReadonlyArray<Logged | Live>, RunNotFound | StorageFailed> {
-        const events = (yield* reads.read(run, cursor, page)).filter(advance)
+        const events = (yield* read(run, cursor, page)).filter(advance)
         mailbox.reached(cursor)
         if (events.length === page) return events
         isBehind = false
@@ -134,5 +135,5 @@ export const makeWatchers = Effect.fnUntraced(function*(heads: Store["Service"][
         }
       }))
     }))
-  return watching
+  return watchers
 })

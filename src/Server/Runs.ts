@@ -71,8 +71,7 @@ export const layer = HttpApiBuilder.group(Api, "runs", Effect.fnUntraced(functio
   const ours = Effect.fnUntraced(function*(text: string) {
     const run = yield* runId(text)
     yield* isAbout({ run })
-    const row = yield* conductor.find(run)
-    return row.org === (yield* CurrentOrg) ? row : yield* new RunNotFound({ run })
+    return yield* conductor.find(run)
   })
 
   const begin = Effect.fnUntraced(function*(request: StartRun, more: Pick<StartOptions, "run" | "dedupe">) {
@@ -109,7 +108,6 @@ export const layer = HttpApiBuilder.group(Api, "runs", Effect.fnUntraced(functio
     }),
     list: Effect.fn("Api.runs")(function*({ query: { agent, before, limit = 50, session, status } }) {
       const rows = yield* conductor.list({
-        org: yield* CurrentOrg,
         limit: limit + 1,
         ...(before === undefined ? {} : { before }),
         ...(agent === undefined ? {} : { agent: agent as AgentName }),
@@ -120,9 +118,9 @@ export const layer = HttpApiBuilder.group(Api, "runs", Effect.fnUntraced(functio
       return { runs, next: rows.length > limit ? runs.at(-1)?.run ?? null : null }
     }),
     get: Effect.fn("Api.run")(function*({ params }) {
-      const { run } = yield* ours(params.run)
+      const { org, run } = yield* ours(params.run)
       const { learn, view } = makeView()
-      yield* Stream.runForEach(log.read(run), (logged) => Effect.sync(() => learn(logged)))
+      yield* Stream.runForEach(log.as(org).read(run), (logged) => Effect.sync(() => learn(logged)))
       return view((agent) => known.get(agent)?.output !== undefined) ?? (yield* new RunNotFound({ run }))
     }),
     events: Effect.fn("Api.events")(function*({ headers, params, query }) {

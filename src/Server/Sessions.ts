@@ -43,7 +43,7 @@ export const layer = HttpApiBuilder.group(Api, "sessions", Effect.fnUntraced(fun
       const org = yield* CurrentOrg
       const found = yield* sessions.find(org, SessionId.make(params.session))
       if (Option.isNone(found)) return yield* new NotFound({ what: `session "${params.session.slice(0, 200)}"` })
-      const rows = yield* conductor.list({ org, session: found.value.session, limit: limit + 1, ...(before === undefined ? {} : { before }) })
+      const rows = yield* conductor.list({ session: found.value.session, limit: limit + 1, ...(before === undefined ? {} : { before }) })
       const runs = rows.slice(0, limit)
       const states = yield* Effect.forEach(runs.toReversed(), ({ run }) => Effect.option(conductor.state(run)))
       return {
