@@ -80,7 +80,7 @@ const shaped = (provider: keyof typeof providers, roll: () => number): unknown =
     case "anthropic":
       return of([
         { type: "message_start", message: often(maybe({ id: "m", model: "c", usage: often({ input_tokens: often(3), output_tokens: 1 }) })) },
-        { type: "content_block_start", index, content_block: often({ type: of(["text", "thinking", "redacted_thinking", "tool_use", "new"]), ...maybe({ id: often("t"), name: often("n"), input: often({}), data: often("d"), text: often(""), signature: often("") }) }) },
+        { type: "content_block_start", index, content_block: often({ type: of(["text", "thinking", "redacted_thinking", "tool_use", "new"]), id: `toolu_${roll()}`, ...maybe({ name: often("n"), input: often({}), data: often("d"), text: often(""), signature: often("") }) }) },
         { type: "content_block_delta", index, delta: often({ type: of(["text_delta", "thinking_delta", "signature_delta", "input_json_delta"]), text: often("a"), thinking: often("b"), signature: often("s"), partial_json: often(of(["{", "}", "{}", "\"a\":1"])) }) },
         { type: "content_block_stop", index },
         { type: "message_delta", delta: often(maybe({ stop_reason: often("end_turn"), stop_details: any() })), usage: often(maybe({ output_tokens: often(5) })) },
