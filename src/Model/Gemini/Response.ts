@@ -95,7 +95,7 @@ export class Decoder {
 
   decode(value: unknown, out: Array<Part>): AiError.AiError | undefined {
     const chunk = fieldsOf(value)
-    if (chunk["error"] !== undefined) return classify(chunk["error"], this.#around())
+    if (chunk["error"] !== undefined && chunk["error"] !== null) return classify(chunk["error"], this.#around())
     this.#metadata(chunk, out)
     const usage = chunk["usageMetadata"]
     this.#counts.read(fieldsOf(usage))
