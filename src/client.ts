@@ -27,7 +27,7 @@ import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
-import { Api, ApiError, type Message, RunItem, type RunView, type Started, type StartRun, statuses } from "./Api.ts"
+import { Api, ApiError, type Decide, type Message, RunItem, type RunView, type Started, type StartRun, statuses } from "./Api.ts"
 import { Cancelled, type InboxId, type RunId, RunWaiting } from "./Run.ts"
 
 export { ApiError, RunItem, RunRow, RunView, Started, StartRun } from "./Api.ts"
@@ -220,6 +220,9 @@ const make = Effect.fnUntraced(function*(options: Options) {
       }).pipe(Effect.mapError(errorOf), Effect.retry(again))
       return message
     }),
+    decide: Effect.fn("ConductorClient.decide")((id, decision) =>
+      Effect.map(Effect.mapError(api.approvals.decide({ params: { id }, payload: decision }), errorOf), ({ run }) => run)
+    ),
     cancel: Effect.fn("ConductorClient.cancel")((run, reason) =>
       api.runs.cancel({ params: { run }, payload: reason === undefined ? {} : { reason } }).pipe(
         Effect.mapError(errorOf),
@@ -247,6 +250,8 @@ export class ConductorClient extends Context.Service<ConductorClient, {
   readonly waitForCompletion: (run: RunId) => Effect.Effect<RunView, ClientError>
   /** Says something to a run under way. */
   readonly send: (run: RunId, text: string, options?: Once & Pick<typeof Message.Type, "mode">) => Effect.Effect<InboxId, ClientError>
+  /** Decides about a tool call that waits for approval; the run that goes on. */
+  readonly decide: (approval: string, decision: typeof Decide.Type) => Effect.Effect<RunId, ClientError>
   /** Cancels a run; any number of times. */
   readonly cancel: (run: RunId, reason?: string) => Effect.Effect<void, ClientError>
   /** Everything else that the contract has. */

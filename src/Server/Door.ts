@@ -6,7 +6,7 @@ import * as HttpApi from "effect/http-api/HttpApi"
 import * as HttpServerError from "effect/http/HttpServerError"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
-import { Api, MethodNotAllowed, NotFound, UnsupportedMediaType } from "../Api.ts"
+import { Api, BadRequest, MethodNotAllowed, NotFound, UnsupportedMediaType } from "../Api.ts"
 import { answering, answerOf } from "./Answer.ts"
 import { CurrentRequest, type Request } from "./Request.ts"
 
@@ -30,6 +30,9 @@ const missing = (request: HttpServerRequest.HttpServerRequest) => {
   const allowed = paths.find(({ pattern }) => pattern.test(path))?.allowed
   return answerOf(allowed === undefined ? new NotFound({ what: "such path" }) : new MethodNotAllowed({ allowed }))
 }
+
+/** What there is to say to a path or a query with a character that nothing can store. */
+const unstorable = answerOf(new BadRequest({ problems: [{ path: ["url"], message: "it has a NUL character in it" }] }))
 
 const isWord = /^[\w.:-]{1,64}$/
 
@@ -56,7 +59,7 @@ export const makeDoor = Effect.gen(function*() {
       const path = pathOf(request.url)
       const about: Request["about"] = {}
       const before = yield* Clock.currentTimeMillis
-      const response = yield* handled.pipe(
+      const response = /%00/.test(request.url) ? unstorable : yield* handled.pipe(
         Effect.catchIf(
           (error) => HttpServerError.isHttpServerError(error) && error.reason._tag === "RouteNotFound",
           () => Effect.succeed(missing(request))

@@ -104,7 +104,7 @@ describe("conductor serve", () => {
       const server = yield* serve(dir, port, "--drain-seconds", "1")
       const ask = (path: string, init: RequestInit = {}) =>
         Effect.promise(() => fetch(`http://127.0.0.1:${port}${path}`, { ...init, headers: { authorization: `Bearer ${Redacted.value(key)}`, "content-type": "application/json" } }))
-      const start = () => ask("/v1/runs", { method: "POST", body: JSON.stringify({ agent: "dealers", input: demo.question }) })
+      const start = () => ask("/v1/runs", { method: "POST", body: JSON.stringify({ agent: "dealers", input: demo.question, limits: { cost: "5" } }) })
       const { run } = yield* Effect.flatMap(start(), (response) => Effect.promise(() => response.json() as Promise<{ readonly run: RunId }>))
       const stream = yield* ask(`/v1/runs/${run}/events`)
       const reading = yield* Effect.forkChild(Effect.promise(() => stream.text()))

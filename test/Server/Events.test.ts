@@ -1,8 +1,8 @@
 import { assert, layer } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Redacted } from "effect"
 import { Agent } from "../../src/index.ts"
 import * as testing from "../../src/testing.ts"
-import { ask, events, type Loose, type Sent, served } from "../support/api.ts"
+import { Address, ask, events, type Loose, type Sent, served } from "../support/api.ts"
 import { runtimes } from "../support/conductors.ts"
 import { weather } from "../support/weather.ts"
 
@@ -78,3 +78,26 @@ for (const { layer: runtime, name } of runtimes([assistant], provider)) {
       }))
   })
 }
+
+const long = Array.from({ length: 200 }, (_, line) => `${line} ${"x".repeat(20_000)}\n`).join("")
+const writer = Agent.make("writer", { instructions: "Write.", model: "scripted:test", plugins: [] })
+
+layer(served(testing.layer({ agents: [writer], model: testing.script([{ text: long, pace: "1 millis" }], { pieces: 20_000 }) })), { excludeTestServices: true })(
+  "A reader that does not read",
+  (it) => {
+    it.effect("gets every event once, and the answer whole, when it does", () =>
+      Effect.gen(function*() {
+        const { key, url } = yield* Address
+        const { body } = yield* ask("/v1/runs", { body: { input: "Write." } })
+        const headers = { authorization: `Bearer ${Redacted.value(key)}` }
+        const response = yield* Effect.promise(() => fetch(`${url}${body.links.events}`, { headers }))
+        // Another one does.
+        yield* events(body.run)
+        const text = yield* Effect.promise(() => response.text())
+        const ids = [...text.matchAll(/^id: (\d+)$/gm)].map(([, id]) => Number(id))
+        assert.deepStrictEqual(ids, [1, 2, 3, 4, 5])
+        assert.include(text, JSON.stringify(long))
+        assert.strictEqual((yield* ask(body.links.self)).body.text, long)
+      }), 60_000)
+  }
+)
