@@ -46,7 +46,7 @@ export const takeOut = (texts: ReadonlyArray<string>): TakeOut => {
 
 /** Where events say what people, models and tools said; `*` is every element or member. All else of them is what runs are folded from. */
 const said: { readonly [Tag in RunEvent["_tag"]]?: ReadonlyArray<string> } = {
-  RunStarted: ["input", "prompt"],
+  RunStarted: ["input", "prompt", "metadata.*", "history.*.text", "history.*.results.*.result"],
   AttemptFailed: ["error.message"],
   TurnCompleted: ["note"],
   ToolCompleted: ["result", "fatal"],
@@ -57,6 +57,7 @@ const said: { readonly [Tag in RunEvent["_tag"]]?: ReadonlyArray<string> } = {
   CommandRefused: ["problem"],
   CancelRequested: ["reason"],
   ContextCompacted: ["summary"],
+  ContextShortened: ["summary"],
   DefinitionMigrated: ["note"],
   RunFailed: ["error.problem", "error.explanation", "error.failure", "error.asked.*.problem"],
   RunCancelled: ["reason"]
@@ -110,8 +111,9 @@ export const fromEvent = (payload: string, take: TakeOut): Taken | undefined => 
   for (const path of paths ?? []) at(after, path.split("."), take)
   // A number that is taken out is no JSON any more.
   if (after["_tag"] === "RunStarted" && after["input"] === forgotten) after["input"] = JSON.stringify(forgotten)
-  if (after["_tag"] === "TurnCompleted" && Array.isArray(after["parts"])) {
-    for (const part of after["parts"]) fromPart(part, take)
+  const messages = after["_tag"] === "TurnCompleted" ? [after] : after["_tag"] === "RunStarted" && Array.isArray(after["history"]) ? after["history"] : []
+  for (const { parts } of messages) {
+    if (Array.isArray(parts)) for (const part of parts) fromPart(part, take)
   }
   const left = JSON.stringify(after)
   if (left === JSON.stringify(before)) return undefined

@@ -10,7 +10,7 @@ import { runtimes } from "../support/conductors.ts"
 
 /** What is remembered and forgotten, with all that hides a text in JSON, and the parts of it that nothing may keep. */
 const secret = "Ann's \"vault\" opens with Rhein\ngold-7731, \\o/ ünïcode 仓库"
-const parts = ["7731", "Rhein", "vault", "仓库"]
+const parts = ["gold-7731", "Rhein", "vault", "仓库"]
 
 /** As a model may write it: with escapes that nobody needs. */
 const escaped = JSON.stringify({ text: secret }).replaceAll(/[^ -~]/g, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`)
