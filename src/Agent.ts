@@ -35,6 +35,18 @@ export interface LimitOptions {
   readonly outputTokens?: number
 }
 
+/** How the conversation of an agent is kept within the context window of its model. */
+export interface ContextOptions {
+  /** Tokens of input of a request for an answer at most; what fits in the model's window beside the output by default, and never more. */
+  readonly tokens?: number
+  /** Turns at the end of the conversation that stay whole, as long as they fit in half of that; 10 by default. */
+  readonly keepTurns?: number
+  /** Characters of a tool result that is no longer recent, 500 at least; 2,000 by default. */
+  readonly resultCharacters?: number
+  /** Who summarises what is no longer recent: the `model` (by default), or a `rule`, which costs nothing and keeps little. */
+  readonly summaries?: "model" | "rule"
+}
+
 /** Options of {@link make}. */
 export interface Options<
   Plugins extends ReadonlyArray<Plugin.Any>,
@@ -56,6 +68,8 @@ export interface Options<
   /** What the agent answers; text by default. With a schema the model answers in JSON of it. */
   readonly output?: Output
   readonly limits?: LimitOptions
+  /** How much of the conversation is sent; what is older is summarised when the model's window is full. */
+  readonly context?: ContextOptions
   /**
    * What becomes of unfinished runs when the agent has changed: {@link keep} (the default) goes on with the stored definition
    * and today's handlers where they still fit it, {@link adopt} with today's, {@link refuse} fails them; or a function of the
@@ -101,7 +115,7 @@ export type Services<A extends Any> = Plugin.Services<A["plugins"][number]>
 /** What building the handlers of an agent's tools can fail with. */
 export type Error<A extends Any> = Plugin.Error<A["plugins"][number]>
 
-const limits = (options: LimitOptions | undefined): Limits =>
+const limits = (options: LimitOptions | undefined, context: ContextOptions | undefined): Limits =>
   Limits.make({
     turns: options?.turns ?? 20,
     attempts: options?.attempts ?? 3,
@@ -109,6 +123,7 @@ const limits = (options: LimitOptions | undefined): Limits =>
     timeMs: Duration.toMillis(options?.time ?? "10 minutes"),
     toolConcurrency: options?.toolConcurrency ?? 8,
     outputTokens: options?.outputTokens ?? 8_192,
+    ...(context === undefined ? {} : { context }),
     ...(options?.turnTime === undefined ? {} : { turnMs: Duration.toMillis(options.turnTime) }),
     ...(options?.firstToken === undefined ? {} : { firstTokenMs: Duration.toMillis(options.firstToken) }),
     ...(options?.streamIdle === undefined ? {} : { idleMs: Duration.toMillis(options.streamIdle) }),
@@ -129,6 +144,6 @@ export const make = <
   input: (options.input ?? Schema.String) as Schema.ConstraintCodec<Input["Type"], unknown>,
   prompt: options.prompt,
   output: options.output,
-  limits: limits(options.limits),
+  limits: limits(options.limits, options.context),
   upgrade: options.upgrade ?? keep
 })

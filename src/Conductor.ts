@@ -14,6 +14,7 @@ import * as Database from "./Database.ts"
 import type { Idempotency } from "./Idempotency.ts"
 import type * as Inbox from "./Inbox.ts"
 import type { Ledger } from "./Ledger.ts"
+import type { Memory } from "./Memory.ts"
 import * as Model from "./Model.ts"
 import type * as Money from "./Money.ts"
 import { CurrentOrg, type Keys, type Orgs } from "./Org.ts"
@@ -68,6 +69,7 @@ export type Provided =
   | Inbox.Inbox
   | Keys
   | Ledger
+  | Memory
   | Orgs
   | Outcomes
   | Sessions

@@ -80,7 +80,7 @@ const over = (run: RunId, status: string) =>
   new RunConflict({ run, problem: `it is ${status}, so it takes no commands; start another run in its session.` })
 
 interface Kept {
-  readonly waiting: Waiting
+  waiting: Waiting
   readonly dedupe: string
   consumed: boolean
 }
@@ -97,9 +97,16 @@ const table = (tables: Tables["Service"]) =>
       consume: (run: RunId, id: string) => {
         for (const kept of of(run)) kept.consumed ||= kept.waiting.id === id
       },
+      rewrite: (run: RunId, change: (command: Command) => Command) => {
+        for (const kept of of(run)) kept.waiting = { ...kept.waiting, command: change(kept.waiting.command) }
+      },
       addressed: (): ReadonlyArray<RunId> => [...runs.keys()].filter((run) => of(run).some((kept) => !kept.consumed))
     }
   })
+
+/** Puts other commands in the place of those of a run in process memory. */
+export const rewriteCommands = (tables: Tables["Service"], run: RunId, change: (command: Command) => Command): void =>
+  table(tables).rewrite(run, change)
 
 /** True where nobody performs the run after this. */
 const rests = (append: Append): boolean => {

@@ -5,7 +5,7 @@ import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import * as AiTool from "effect/ai/Tool"
 import * as SqlClient from "effect/sql/SqlClient"
-import type { EffectClass, OrgId, RunId } from "./Run.ts"
+import type { AgentName, EffectClass, OrgId, RunId } from "./Run.ts"
 
 /** The tool call that a handler is working on. Every handler may use it. */
 export class Call extends Context.Service<Call, {
@@ -13,6 +13,9 @@ export class Call extends Context.Service<Call, {
   readonly id: string
   readonly run: RunId
   readonly org: OrgId
+  readonly agent: AgentName
+  /** On whose behalf the run is. */
+  readonly principal: string
   /** The same for every execution of this call, also after a crash: for the other side to deduplicate by. */
   readonly key: string
   /** Tells watchers how far the tool is; best effort, not kept. */

@@ -17,6 +17,7 @@ export {
 } from "./Budget.ts"
 export { asOrg } from "./Database.ts"
 export * as Ledger from "./Ledger.ts"
+export * as Memory from "./Memory.ts"
 export * as Money from "./Money.ts"
 export { CurrentOrg, CurrentPrincipal } from "./Org.ts"
 export * as Org from "./Org.ts"

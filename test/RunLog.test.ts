@@ -123,10 +123,15 @@ for (const { layer: store, name } of stores) {
         const log = yield* RunLog
         const run = makeRun()
         yield* log.append(run.append(run.started()))
-        const watcher = yield* Effect.forkChild(Stream.runCollect(log.watch(run.run)))
+        const heard = yield* Deferred.make<void>()
+        const watched = Stream.tap(log.watch(run.run), (item) => "event" in item ? Effect.void : Deferred.succeed(heard, undefined))
+        const watcher = yield* Effect.forkChild(Stream.runCollect(watched))
         const late = yield* Effect.forkChild(Stream.runCollect(log.watch(run.run, 3)))
-        yield* Effect.sleep("20 millis")
-        log.announce(run.run, { _tag: "Delta", turn: 1, kind: "text", text: "We" })
+        const delta = { _tag: "Delta", turn: 1, kind: "text", text: "We" } as const
+        log.fly(run.run, () => [delta])
+        log.announce(run.run, delta)
+        yield* Deferred.await(heard)
+        log.fly(run.run, undefined)
         yield* log.append(run.append(...run.turn({ calls: [{ id: "a", name: "t", arguments: "{}" }] })))
         yield* log.append(run.append(...run.tool("a")))
         yield* log.append(run.append(...run.turn(), run.completed()))

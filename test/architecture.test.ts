@@ -12,7 +12,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["RunLog", "Tools"],
   ["AuditLog", "Org"],
   ["Approval", "Budget", "Idempotency", "Inbox", "Outcomes", "Session"],
-  ["Ledger", "Telemetry"],
+  ["Ledger", "Memory", "Telemetry"],
   ["Plugin", "Agent", "Api"],
   ["Runs"],
   ["Conductor"],

@@ -172,6 +172,9 @@ const decoder = (schema: Schema.Constraint) =>
 const encoder = (schema: Schema.Constraint) =>
   Schema.encodeUnknownEffect(Schema.toCodecJson(schema as Schema.Codec<unknown>)) as RegisteredTool["encodeSuccess"]
 
+/** JSON without the code fence that models put around it which were asked for it in words; no JSON begins like that. */
+const unfenced = (text: string): string => /^\s*```(?:json)?[^\S\n]*\n([\s\S]*?)\s*```\s*$/i.exec(text)?.[1] ?? text
+
 const outputOf = (name: string, schema: Schema.ConstraintCodec<unknown, unknown>) => {
   const known = new Map<string, Output>()
   return (model: ModelRef): Output => {
@@ -180,7 +183,7 @@ const outputOf = (name: string, schema: Schema.ConstraintCodec<unknown, unknown>
     if (found !== undefined) return found
     const { codec, jsonSchema } = Model.structuredOutput(model)(schema)
     const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(codec))
-    const output: Output = { name, schema: jsonSchema, decode }
+    const output: Output = { name, schema: jsonSchema, decode: (text) => decode(unfenced(text)) }
     known.set(provider, output)
     return output
   }

@@ -131,6 +131,7 @@ export const statuses: { readonly [Tag in ApiError["_tag"]]: number } = {
   IdempotencyKeyReused: 422,
   ModelFailed: 422,
   ModelRefused: 422,
+  ContextTooLong: 422,
   OutputTruncated: 422,
   InvalidOutput: 422,
   LimitExceeded: 422,

@@ -23,6 +23,13 @@ export interface Request {
 /** The requests of a process, by id. */
 export const table = (tables: Tables["Service"]) => tables.get("approvals", () => new Map<string, Request>())
 
+/** Puts other comments in the place of those about requests of a run in process memory. */
+export const rewriteComments = (tables: Tables["Service"], run: RunId, change: (comment: string) => string): void => {
+  for (const request of table(tables).values()) {
+    if (request.run === run && request.comment !== null) table(tables).set(request.id, { ...request, comment: change(request.comment) })
+  }
+}
+
 const waiting = (state: RunState | undefined) => state?.open?.calls.filter((call) => call.status === "waiting") ?? []
 
 const end = (append: number, id: string, status: Status, at: number, by: string | null, comment: string | null): Row =>

@@ -93,7 +93,7 @@ export const noteOf = ({ after, before, logged }: Step): Note | undefined => {
   const { event } = logged
   if (event._tag === "TurnStarted" || event._tag === "ToolStarted") return undefined
   const call = callOf(before, event)
-  const ended = event._tag === "TurnCompleted" || event._tag === "AttemptFailed" ? before?.attempt : undefined
+  const ended = event._tag === "TurnCompleted" || event._tag === "AttemptFailed" || event._tag === "ContextCompacted" ? before?.attempt : undefined
   return {
     logged,
     started: after.started,
@@ -197,7 +197,9 @@ const runSaid = ({ started }: Note, event: RunEvent): Said | undefined => {
     case "AttemptFailed":
       return { ...attempt(event, event.error.reason), call_id: event.attemptId, success: false, error_message: line(event.error.message) }
     case "ContextCompacted":
-      return attempt(event, `compacted up to message ${event.through}`)
+      return { ...attempt(event, `compacted up to message ${event.through}`), ...(event.attemptId === undefined ? {} : { call_id: event.attemptId }) }
+    case "ContextShortened":
+      return { ...run, output_summary: `shortened up to message ${event.through}${event.because === undefined ? "" : ` (${event.because})`}` }
     case "MessageReceived":
       return { action: "command", tool_name: "message", principal: event.by, call_id: event.message, output_summary: event.mode ?? null }
     case "CommandRefused":

@@ -41,7 +41,7 @@ export const askOf = ({ reserve, steps }: Append): Ask | undefined => {
   for (const { before, logged: { event } } of steps) {
     if (event._tag === "RunStarted" || event._tag === "RunRetried") limit = event.limits.cost ?? limit
     if (event._tag !== "TurnCompleted" && event._tag !== "AttemptFailed" && event._tag !== "ContextCompacted") continue
-    const attempt = event._tag === "ContextCompacted" ? undefined : before?.attempt
+    const attempt = before?.attempt
     cost = Money.add(cost ?? Money.zero, event.bill.cost)
     back = scopesOnce(state).map((scope, index) =>
       Money.add(back[index] ?? Money.zero, attempt?.scopes.includes(scope) === true ? attempt.reserved : Money.zero))

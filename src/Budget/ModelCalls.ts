@@ -26,7 +26,7 @@ const endedOf = ({ after, before, logged }: Step): Ended | undefined => {
     case "AttemptFailed":
       return { ...about, id: event.attemptId, bill: event.bill, turn: event.turn, finish: null, error: event.error.reason, parts: [] }
     case "ContextCompacted":
-      return { ...about, id: `${logged.run}.${logged.seq}`, bill: event.bill, turn: after.turns, finish: null, error: null, parts: [] }
+      return { ...about, id: event.attemptId ?? `${logged.run}.${logged.seq}`, bill: event.bill, turn: after.turns + 1, finish: null, error: null, parts: [] }
     default:
       return undefined
   }

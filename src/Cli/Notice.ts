@@ -64,6 +64,12 @@ export const noticeOf = (event: RunEvent, asked: (call: string) => Asked | undef
   switch (event._tag) {
     case "TurnStarted":
       return event.warnings?.map((warning) => nearlyUsed(warning, paint)).join("\n  ")
+    case "ContextCompacted":
+      return paint.dim("… the beginning of the conversation was summarised")
+    case "ContextShortened": {
+      const what = event.summary === undefined ? "long results of tools were shortened" : "the beginning of the conversation was left out, without a summary by a model"
+      return paint.dim(`… ${what}${event.because === undefined ? "" : ` (${event.because})`}`)
+    }
     case "ApprovalRequested": {
       const about = asked(event.call)
       const what = about === undefined ? "" : `  ${paint.dim(plain(parameters(about.arguments, 200)))}`

@@ -20,8 +20,9 @@ const billOf = (bill: Extract<RunEvent, { _tag: "TurnCompleted" }>["bill"]): str
 const priceLists = (events: ReadonlyArray<Logged>): ReadonlyArray<string> => {
   const started = new Map(events.flatMap(({ event }) => event._tag === "TurnStarted" ? [[event.attemptId, event.prices] as const] : []))
   const used = events.flatMap(({ event }) =>
-    (event._tag === "TurnCompleted" || event._tag === "AttemptFailed") && event.bill.cost > 0n && event.bill.source !== "reported"
-      ? started.get(event.attemptId) ?? []
+    (event._tag === "TurnCompleted" || event._tag === "AttemptFailed" || event._tag === "ContextCompacted") && event.bill.cost > 0n &&
+      event.bill.source !== "reported"
+      ? (event.attemptId === undefined ? undefined : started.get(event.attemptId)) ?? []
       : [])
   return [...new Set(used)]
 }
@@ -62,6 +63,9 @@ export const timeline = (events: ReadonlyArray<Logged>, state: RunState, paint: 
       case "AttemptFailed":
         entry(logged, paint.yellow(`↻ turn ${event.turn} failed: ${shorten(plain(event.error.message), 300)}`))
         return more(billOf(event.bill), paint.dim)
+      case "ContextCompacted":
+        entry(logged, `${paint.bold("summarised")}  ${paint.dim(billOf(event.bill))}`)
+        return more(shorten(event.summary, 1_000), paint.dim)
       case "ToolCompleted":
         entry(logged, toolLine(event, calls.of(event.call)?.arguments ?? "", paint))
         return event.outcome === "success" ? more(shorten(event.result, 200), paint.dim) : undefined

@@ -5,6 +5,7 @@ import * as Budget from "../Budget.ts"
 import { Idempotency } from "../Idempotency.ts"
 import * as Inbox from "../Inbox.ts"
 import { Ledger } from "../Ledger.ts"
+import { Memory } from "../Memory.ts"
 import { Keys, Orgs } from "../Org.ts"
 import { Outcomes } from "../Outcomes.ts"
 import * as RunLog from "../RunLog.ts"
@@ -16,7 +17,7 @@ import { type Agents, gates, projections } from "./Wiring.ts"
 export const inTables = (agents: Agents) =>
   Layer.mergeAll(
     Approval.Approval.layerMemory, Budget.Budget.layerMemory, Idempotency.layerMemory, Inbox.Inbox.layerMemory, Keys.layerMemory,
-    Ledger.layerMemory, Orgs.layerMemory, Outcomes.layerMemory, Sessions.layerMemory
+    Ledger.layerMemory, Memory.layerMemory, Orgs.layerMemory, Outcomes.layerMemory, Sessions.layerMemory
   ).pipe(
     Layer.provideMerge(AuditLog.AuditLog.layerMemory),
     Layer.provideMerge(RunLog.RunLog.layerTables(gates, projections(agents)).pipe(Layer.provide(Telemetry.layerMetrics)))
@@ -25,7 +26,7 @@ export const inTables = (agents: Agents) =>
 /** What a runtime keeps and reads, in a database. */
 export const inDatabase = (agents: Agents) =>
   Layer.mergeAll(
-    Approval.Approval.layer, Budget.Budget.layer, Idempotency.layer, Inbox.Inbox.layer, Keys.layer, Ledger.layer, Orgs.layer,
+    Approval.Approval.layer, Budget.Budget.layer, Idempotency.layer, Inbox.Inbox.layer, Keys.layer, Ledger.layer, Memory.layer, Orgs.layer,
     Outcomes.layer, Sessions.layer
   ).pipe(
     Layer.provideMerge(AuditLog.AuditLog.layer),

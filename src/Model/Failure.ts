@@ -10,6 +10,8 @@ export interface Failure {
   readonly requestId: string | null
   /** True where the request cannot have reached the provider, so that it cost nothing. */
   readonly unsent: boolean
+  /** True where the conversation is too long for the model. */
+  readonly tooLong?: boolean
 }
 
 /** Codes of Node for a connection that was never there. */
@@ -44,6 +46,7 @@ export const describe = (error: AiError.AiError): Failure => {
     retryable: error.isRetryable,
     retryAfterMs: wait !== undefined ? Math.ceil(Duration.toMillis(wait)) : later === null ? null : Number(later),
     requestId: inMetadata(error.reason, "requestId"),
-    unsent: error.reason._tag === "NetworkError" && isUnsent(error.reason)
+    unsent: error.reason._tag === "NetworkError" && isUnsent(error.reason),
+    ...(error.reason._tag === "InvalidRequestError" && error.reason.parameter === "messages" ? { tooLong: true } : {})
   }
 }

@@ -35,7 +35,8 @@ export interface Request {
  * Streams one answer of a model, in the vocabulary of `effect/ai`: start, deltas and end of each text and reasoning part
  * (opaque data in the metadata of a delta or end, by provider name), start, deltas and end of each tool call's arguments
  * followed by the call, `response-metadata` with the request id and the model that answered, and exactly one `finish`.
- * A stream that ends without `finish` has failed. Interruption closes the connection.
+ * A stream that ends without `finish` has failed; one that fails may end with a `finish` of reason `error`, where the provider
+ * counted what it came to. Interruption closes the connection.
  *
  * Under the provider's name the metadata of `response-metadata` and `finish` may carry `requestId`, `note` (what the
  * provider said about a refusal or an odd ending), `cost` (dollars, a decimal string), `cacheWriteHour` (tokens, part

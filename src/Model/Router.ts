@@ -77,7 +77,8 @@ export class Router extends Context.Service<Router, {
         const timed = Effect.flatMap(Clock.currentTimeMillis, (now) => attempt(now - since))
         const tried = (hasWaited: boolean) => {
           const led = circuits.through(circuit, hasWaited || gate !== undefined ? timed : attempt(0))
-          return gate === undefined ? led : gate(led)
+          // Who cannot be asked anyway takes nothing of what is limited.
+          return gate === undefined ? led : Effect.andThen(circuits.look(circuit), gate(led))
         }
         const again = (hasWaited: boolean): Effect.Effect<void, E | Unavailable, R> =>
           Effect.catchIf(tried(hasWaited), isBusy, (busy) => Effect.andThen(wait(wanted, busy), Effect.suspend(() => again(true))))

@@ -5,11 +5,16 @@ import { isRetryable, mayAnotherDoBetter, modelsAfter, pauseAfter } from "./Chai
 import type { RunEvent } from "./Event.ts"
 import type { ModelRef } from "./Ids.ts"
 import { answerOf, type Call, isOver, type OpenAttempt, type RunState } from "./State.ts"
+import { sizeOf, windowOf } from "./Window.ts"
 
 /** What a run does next. */
 export type Next =
   /** Ask this model, after a pause if an attempt at it has failed. */
   | { readonly _tag: "CallModel"; readonly model: ModelRef; readonly attempt: number; readonly delayMs: number }
+  /** Make the conversation shorter; ask this model, after a pause, where it takes a summary. */
+  | { readonly _tag: "Compact"; readonly model: ModelRef; readonly attempt: number; readonly delayMs: number }
+  /** Make the conversation shorter without a model, for that reason. */
+  | { readonly _tag: "CompactByRule"; readonly because: string | undefined }
   /** Write down that nobody saw this attempt end. */
   | { readonly _tag: "SettleAttempt"; readonly attempt: OpenAttempt }
   | { readonly _tag: "RunTools"; readonly calls: ReadonlyArray<Call> }
@@ -29,10 +34,16 @@ const failed = (error: Extract<RunEvent, { _tag: "RunFailed" }>["error"]): Next 
   event: { _tag: "RunFailed", v: 1, error }
 })
 
-const ask = (state: RunState): Next =>
-  state.turns - state.turnsBefore >= state.limits.turns
-    ? failed(new LimitExceeded({ limit: "turns", value: state.limits.turns }))
-    : { _tag: "CallModel", model: state.model, attempt: 1, delayMs: 0 }
+const compact = ({ limits, model }: RunState): Next =>
+  limits.context?.summaries === "rule"
+    ? { _tag: "CompactByRule", because: undefined }
+    : { _tag: "Compact", model, attempt: 1, delayMs: 0 }
+
+const ask = (state: RunState): Next => {
+  const { limits, model, turns, turnsBefore } = state
+  if (turns - turnsBefore >= limits.turns) return failed(new LimitExceeded({ limit: "turns", value: limits.turns }))
+  return sizeOf(state) > windowOf(state, model) ? compact(state) : { _tag: "CallModel", model, attempt: 1, delayMs: 0 }
+}
 
 const decideCalls = (state: RunState, calls: ReadonlyArray<Call>): Next => {
   const left = calls.filter((call) => call.status !== "done")
@@ -64,15 +75,23 @@ const failureOf = (state: RunState, reason: string) => {
 /** Attempts of one turn that may end with their process before the run is taken for what ends it. */
 const maxLost = 10
 
+/** Failures of a summary that are of what is to be summarised: a conversation goes on without one. */
+const unsummarised = new Set(["ContentPolicyError", "InvalidRequestError", "InvalidUserInputError", "InvalidOutputError"])
+
 /** The same model again as long as that makes sense, then the next one at once where it may do better. */
 const decideAfterFailure = (state: RunState, error: NonNullable<RunState["error"]>): Next => {
   const { attempts, lost, model } = state.asked.at(-1) ?? state
   const attempt = state.attempts + 1
+  const _tag = state.compacting === null ? "CallModel" : "Compact"
+  if (error.tooLong === true && state.compacting === null) return compact(state)
   if (isRetryable(error) && attempts - lost < state.limits.attempts && state.lost < maxLost) {
-    return { _tag: "CallModel", model, attempt, delayMs: pauseAfter(attempts, error.retryAfterMs) }
+    return { _tag, model, attempt, delayMs: pauseAfter(attempts, error.retryAfterMs) }
   }
   const [next] = mayAnotherDoBetter(error.reason) ? modelsAfter(state.models, model) : []
-  return next === undefined ? failed(failureOf(state, error.reason)) : { _tag: "CallModel", model: next, attempt, delayMs: 0 }
+  if (next !== undefined) return { _tag, model: next, attempt, delayMs: 0 }
+  return state.compacting !== null && unsummarised.has(error.reason)
+    ? { _tag: "CompactByRule", because: error.reason }
+    : failed(failureOf(state, error.reason))
 }
 
 const fatalOf = ({ call, failure, outcome, tool }: NonNullable<RunState["fatal"]>) =>

@@ -79,6 +79,20 @@ export class ModelRefused extends Schema.TaggedError<ModelRefused>()("ModelRefus
   }
 }
 
+/** The conversation does not fit into a model's context window, and nothing of it can be made shorter any more. */
+export class ContextTooLong extends Schema.TaggedError<ContextTooLong>()("ContextTooLong", {
+  model: Schema.String,
+  /** Of input, estimated. */
+  tokens: Schema.Int,
+  /** Of input that fit; null where only the provider knows. */
+  limit: Schema.NullOr(Schema.Int)
+}) {
+  override get message() {
+    const room = this.limit === null ? "more than it takes" : `of which ${this.limit} fit`
+    return `The conversation is too long for ${this.model} (about ${this.tokens} tokens, ${room}), and nothing of it can be summarised or shortened any more: say less at a time, let tools answer with less, raise context.tokens of the agent, or name a model with a larger context.`
+  }
+}
+
 /** The answer was cut at the output limit. */
 export class OutputTruncated extends Schema.TaggedError<OutputTruncated>()("OutputTruncated", {
   model: Schema.String,
@@ -226,7 +240,7 @@ export class InternalError extends Schema.TaggedError<InternalError>()("Internal
 /** Why a run failed, as its log records it. */
 export const RunFailure = Schema.Union([
   InvalidInput, ForbiddenModel, UnknownModel, ModelFailed, ModelRefused, OutputTruncated, InvalidOutput, LimitExceeded,
-  RunTimedOut, TurnTimedOut, FirstTokenTimedOut, StreamStalled, ToolTimedOut, BudgetExceeded, UnpricedModel, ToolFailed,
+  ContextTooLong, RunTimedOut, TurnTimedOut, FirstTokenTimedOut, StreamStalled, ToolTimedOut, BudgetExceeded, UnpricedModel, ToolFailed,
   DefinitionChanged, InternalError
 ])
 export type RunFailure = typeof RunFailure.Type

@@ -58,7 +58,9 @@ export const AttemptError = Schema.Struct({
   reason: Schema.String,
   message: Schema.String,
   retryable: Schema.Boolean,
-  retryAfterMs: Schema.NullOr(Schema.Int)
+  retryAfterMs: Schema.NullOr(Schema.Int),
+  /** True where the conversation is too long for the model, as its provider says. */
+  tooLong: Schema.optionalKey(Schema.Boolean)
 })
 export type AttemptError = typeof AttemptError.Type
 
@@ -89,6 +91,14 @@ export type BudgetWarning = typeof BudgetWarning.Type
 
 const v1 = Schema.Literal(1)
 
+/** How far a change of the conversation's beginning goes, where that began before the run. */
+const place = {
+  /** How many of the last messages of the session's earlier conversation it leaves alone; absent where there is none. */
+  history: Schema.optionalKey(Schema.Int),
+  /** Tokens to be counted before the run's own messages from now on. */
+  tokens: Schema.optionalKey(Schema.Int)
+}
+
 /** A fact of a run. Every member carries `v`, the version of its shape; the union decodes every version released. */
 export const RunEvent = Schema.TaggedUnion({
   RunStarted: {
@@ -115,6 +125,15 @@ export const RunEvent = Schema.TaggedUnion({
     tools: Schema.optionalKey(Schema.Array(Schema.String)),
     /** What the starter wants kept with the run. */
     metadata: Schema.optionalKey(Schema.Record(Schema.String, Schema.String)),
+    /** What is known of the room for the conversation. */
+    context: Schema.optionalKey(Schema.Struct({
+      /** Tokens before the run's own messages: instructions, tools, and the session's earlier conversation. */
+      tokens: Schema.Int,
+      /** Messages of the session's earlier conversation. */
+      history: Schema.Int,
+      /** Tokens of input that fit in a request to each of the run's models, in their order; null where that is not known. */
+      windows: Schema.Array(Schema.NullOr(Schema.Int))
+    })),
     sourceProject: Schema.NullOr(Schema.String)
   },
   RunClaimed: { v: v1, runner: RunnerId },
@@ -125,6 +144,8 @@ export const RunEvent = Schema.TaggedUnion({
     attempt: Schema.Int,
     attemptId: AttemptId,
     model: ModelRef,
+    /** What else than an answer is asked for: a summary of the conversation. */
+    purpose: Schema.optionalKey(Schema.Literals(["compaction"])),
     /** Milliseconds for which the request waited until its provider might be asked, where it did. */
     waitedMs: Schema.optionalKey(Schema.Int),
     /** The output limit asked of the provider, in tokens. */
@@ -217,7 +238,29 @@ export const RunEvent = Schema.TaggedUnion({
     by: Schema.String
   },
   CancelRequested: { v: v1, by: Schema.String, reason: Schema.NullOr(Schema.String) },
-  ContextCompacted: { v: v1, through: Schema.Int, summary: Schema.String, bill: Bill },
+  /** The beginning of the conversation was summarised: the first `through` of the run's own messages, and all before them. */
+  ContextCompacted: {
+    v: v1,
+    through: Schema.Int,
+    /** The message that stands in the place of what was summarised. */
+    summary: Schema.String,
+    bill: Bill,
+    /** The attempt that this ends. */
+    attemptId: Schema.optionalKey(AttemptId),
+    ...place
+  },
+  /** The beginning of the conversation was made shorter by rule, without a model. */
+  ContextShortened: {
+    v: v1,
+    through: Schema.Int,
+    ...place,
+    /** Characters that tool results before that place have at most from now on. */
+    characters: Schema.optionalKey(Schema.Int),
+    /** The message that stands in the place of what is before that place. */
+    summary: Schema.optionalKey(Schema.String),
+    /** Why no model was asked: the tag of an error, or of an attempt's failure. */
+    because: Schema.optionalKey(Schema.String)
+  },
   ChildStarted: { v: v1, child: RunId, call: Schema.String },
   ChildEnded: { v: v1, child: RunId, call: Schema.String, cost: Money.FromString },
   DefinitionMigrated: {

@@ -1,5 +1,6 @@
 import * as Money from "../Money.ts"
 import type { Asked } from "./Chain.ts"
+import { withShortResults } from "./Compact.ts"
 import type { AttemptError, Logged, RunEvent, Usage } from "./Event.ts"
 import type { ModelRef } from "./Ids.ts"
 import { type Call, noUsage, promptTokens, type RunState, type RunStatus } from "./State.ts"
@@ -33,6 +34,7 @@ const begin = (logged: Logged, event: Extract<RunEvent, { _tag: "RunStarted" }>)
   turnsBefore: 0,
   messages: [...(event.history ?? []), { role: "user", text: event.prompt ?? JSON.parse(event.input) }],
   moved: 0,
+  earlier: { kept: null, summary: null, results: null, tokens: event.context?.tokens ?? 0 },
   open: null,
   queued: [],
   later: [],
@@ -42,6 +44,7 @@ const begin = (logged: Logged, event: Extract<RunEvent, { _tag: "RunStarted" }>)
   attempts: 0,
   lost: 0,
   asked: [],
+  compacting: null,
   turnSince: logged.at,
   error: null,
   finish: null,
@@ -92,6 +95,40 @@ const undecided = { decision: null, parameters: null, by: null, comment: null } 
 
 const none: ReadonlyArray<Asked> = []
 
+/** What a change of the conversation's beginning leaves of what was asked before. */
+const anew = { attempts: 0, lost: 0, asked: none, compacting: null, error: null, measured: null } as const
+
+type Place = Pick<Extract<RunEvent, { _tag: "ContextShortened" }>, "through" | "history" | "tokens">
+
+/** With a summary in the place of the beginning of the conversation. */
+const summarised = (state: RunState, { history, through, tokens = state.earlier.tokens }: Place, summary: string): RunState => {
+  const { earlier } = state
+  // Where the cut is within the earlier conversation, what is kept of that stands between the summary and the run's own messages.
+  if (history !== undefined && history > 0) {
+    return { ...state, ...anew, moved: written(state), earlier: { ...earlier, kept: history, summary, tokens } }
+  }
+  return {
+    ...state,
+    ...anew,
+    messages: [said(summary), ...state.messages.slice(through)],
+    moved: written(state) - through + 1,
+    // Logs of before know nothing of an earlier conversation, which stayed as it was.
+    earlier: history === undefined ? { ...earlier, tokens } : { ...earlier, kept: history, summary: null, tokens }
+  }
+}
+
+/** With the tool results of the beginning of the conversation shortened. */
+const withShorterResults = (
+  state: RunState,
+  { characters = Infinity, history, through, tokens = state.earlier.tokens }: Extract<RunEvent, { _tag: "ContextShortened" }>
+): RunState => ({
+  ...state,
+  ...anew,
+  messages: state.messages.map((message, index) => index < through ? withShortResults(message, characters) : message),
+  moved: written(state),
+  earlier: { ...state.earlier, tokens, results: history === undefined ? state.earlier.results : { after: history, characters } }
+})
+
 /** With one more request to a model, which is the last that was asked or comes after it. */
 const askedAgain = (asked: ReadonlyArray<Asked>, model: ModelRef): ReadonlyArray<Asked> => {
   const last = asked.at(-1)
@@ -141,7 +178,8 @@ const apply = (state: RunState, event: RunEvent, at: number): RunState => {
         model: event.model,
         // Another model counts tokens in its own way.
         measured: event.model === state.model ? state.measured : null,
-        asked: askedAgain(state.asked, event.model),
+        asked: askedAgain(event.purpose !== undefined && state.compacting === null ? none : state.asked, event.model),
+        compacting: event.purpose === undefined ? null : { forced: state.compacting?.forced === true || state.error?.tooLong === true },
         attempt: {
           id: event.attemptId,
           number: event.attempt,
@@ -161,7 +199,7 @@ const apply = (state: RunState, event: RunEvent, at: number): RunState => {
     case "AttemptFailed":
       return release(
         wanted.has(event.error.reason)
-          ? { ...state, ...bill(state, event), attempt: null, attempts: 0, lost: 0, asked: state.asked.slice(0, -1) }
+          ? { ...state, ...bill(state, event), attempt: null, attempts: 0, lost: 0, asked: state.asked.slice(0, -1), compacting: null }
           : {
             ...state,
             ...bill(state, event),
@@ -173,6 +211,7 @@ const apply = (state: RunState, event: RunEvent, at: number): RunState => {
       )
     case "TurnCompleted": {
       const calls = toolCallsOf(event.parts)
+      const prompt = promptTokens(event.bill.usage)
       const message: AssistantMessage = { role: "assistant", model: event.bill.model, parts: event.parts }
       const next: RunState = {
         ...state,
@@ -186,7 +225,7 @@ const apply = (state: RunState, event: RunEvent, at: number): RunState => {
         pauses: event.finish === "pause" ? state.pauses + 1 : 0,
         finish: event.finish,
         note: event.note,
-        measured: { messages: state.messages.length + 1, tokens: promptTokens(event.bill.usage) + event.bill.usage.output }
+        measured: prompt === 0 ? null : { messages: state.messages.length + 1, tokens: prompt + event.bill.usage.output }
       }
       if (calls.length > 0) {
         const open = calls.map((part): Call => ({ part, status: "requested", effect: null, approval: null, result: null }))
@@ -229,13 +268,9 @@ const apply = (state: RunState, event: RunEvent, at: number): RunState => {
     case "CancelRequested":
       return { ...state, cancel: { by: event.by, reason: event.reason } }
     case "ContextCompacted":
-      return {
-        ...state,
-        ...bill(state, event),
-        messages: [{ role: "user", text: event.summary }, ...state.messages.slice(event.through)],
-        moved: written(state) - event.through + 1,
-        measured: null
-      }
+      return release(summarised({ ...state, ...bill(state, event), attempt: null }, event, event.summary))
+    case "ContextShortened":
+      return event.summary === undefined ? withShorterResults(state, event) : summarised(state, event, event.summary)
     case "ChildEnded":
       return { ...state, cost: Money.add(state.cost, event.cost) }
     case "DefinitionMigrated":
@@ -262,6 +297,7 @@ const apply = (state: RunState, event: RunEvent, at: number): RunState => {
         attempts: 0,
         lost: 0,
         asked: none,
+        compacting: null,
         pauses: 0,
         error: null,
         finish: null,

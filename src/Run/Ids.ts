@@ -45,6 +45,19 @@ export type ModelRef = typeof ModelRef.Type
 export const BudgetPeriod = Schema.Literals(["day", "month"])
 export type BudgetPeriod = typeof BudgetPeriod.Type
 
+/** How a conversation is kept within the context window of a model; what is left out has a default. */
+export const ContextRules = Schema.Struct({
+  /** Tokens of input of a request for an answer; no more than fit in the model's window beside the output, which is the default. */
+  tokens: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThan(0))),
+  /** Turns at the end that stay whole, as long as they fit in half of that; 10 by default. */
+  keepTurns: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThan(0))),
+  /** Characters of a tool result that is no longer recent; 2,000 by default. */
+  resultCharacters: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThanOrEqualTo(500))),
+  /** Who summarises what is no longer recent: the run's model, which is the default, or a rule, which takes no request. */
+  summaries: Schema.optionalKey(Schema.Literals(["model", "rule"]))
+})
+export type ContextRules = typeof ContextRules.Type
+
 /** What a run may use up at most; reaching one ends the run with a typed error. */
 export const Limits = Schema.Struct({
   /** Answers of the model. */
@@ -66,6 +79,8 @@ export const Limits = Schema.Struct({
   /** Tool calls of one turn that run at the same time. */
   toolConcurrency: Schema.Int,
   /** Output tokens of one turn. */
-  outputTokens: Schema.Int
+  outputTokens: Schema.Int,
+  /** How much of the conversation is sent. */
+  context: Schema.optionalKey(ContextRules)
 })
 export type Limits = typeof Limits.Type

@@ -30,6 +30,18 @@ export interface Call {
   readonly result: ToolResult | null
 }
 
+/** What goes before a run's own messages. */
+export interface Earlier {
+  /** How many of the last messages of the session's earlier conversation; all where it is null. */
+  readonly kept: number | null
+  /** What stands in the place of those before them. */
+  readonly summary: string | null
+  /** Results of tools have at most so many characters, but for the last `after` messages. */
+  readonly results: { readonly after: number; readonly characters: number } | null
+  /** Tokens, instructions and tools included, as far as known. */
+  readonly tokens: number
+}
+
 /** A request to a model whose end the log does not have yet. */
 export interface OpenAttempt {
   readonly id: AttemptId
@@ -69,6 +81,7 @@ export interface RunState {
   readonly messages: ReadonlyArray<Message>
   /** How many of its messages were written before the instructions, the tools or the messages before them became others. */
   readonly moved: number
+  readonly earlier: Earlier
   /** The answer whose calls are not all done. */
   readonly open: { readonly message: AssistantMessage; readonly calls: ReadonlyArray<Call> } | null
   /** Messages that wait for the answer under way. */
@@ -84,13 +97,15 @@ export interface RunState {
   readonly lost: number
   /** What came of each model that was asked for it, in their order. */
   readonly asked: ReadonlyArray<Asked>
+  /** Whether a summary is asked for, and whether that is because the model could not take the conversation. */
+  readonly compacting: { readonly forced: boolean } | null
   /** When the first of them began, or began to wait. */
   readonly turnSince: number
   readonly error: AttemptError | null
   readonly finish: FinishReason | null
   readonly note: string | null
   readonly maxOutput: number
-  /** How many tokens the beginning of the conversation has, as the last answer's bill tells: so many messages, its own included. */
+  /** How many tokens the beginning of the conversation has, as the last answer's bill tells: so many messages, its own included. Null where it counted no prompt. */
   readonly measured: { readonly messages: number; readonly tokens: number } | null
   readonly cancel: { readonly by: string; readonly reason: string | null } | null
   /** A tool failure that ends the run. */

@@ -5,7 +5,9 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Money from "../Money.ts"
-import { type AgentName, Fenced, isOver, type Logged, type OrgId, promptTokens, RunConflict, type RunId, RunnerId, type RunState } from "../Run.ts"
+import {
+  type AgentName, Fenced, fold, isOver, type Logged, type OrgId, promptTokens, RunConflict, type RunEvent, type RunId, RunnerId, type RunState
+} from "../Run.ts"
 import { outcomesOf } from "./Answer.ts"
 import type { Append, Gate, Projection } from "./Append.ts"
 import { LeaseTime } from "./Lease.ts"
@@ -94,6 +96,28 @@ export const correctRun = (tables: Tables["Service"], run: RunId, correction: Co
   entry.inputTokens += correction.inputTokens
   entry.outputTokens += correction.outputTokens
   entry.priced = correction.priced
+}
+
+/**
+ * Puts other events of the same kinds in the place of those of a run in process memory that is over; the numbers of those that
+ * are other events now, or nothing where the run is not over.
+ */
+export const rewriteRun = (
+  tables: Tables["Service"],
+  run: RunId,
+  change: (event: RunEvent) => RunEvent
+): ReadonlyArray<number> | undefined => {
+  const entry = runsOf(tables).get(run)
+  if (entry === undefined || !isOver(entry.state.status)) return undefined
+  const changed: Array<number> = []
+  entry.events.forEach((logged, index) => {
+    const event = change(logged.event)
+    if (event === logged.event) return
+    entry.events[index] = { ...logged, event }
+    changed.push(logged.seq)
+  })
+  if (changed.length > 0) entry.state = entry.events.reduce<RunState | undefined>(fold, undefined) ?? entry.state
+  return changed
 }
 
 /** Keeps logs in the memory of this process, under the rules of the SQL store: same fences, gates and projections. */
@@ -218,6 +242,8 @@ export const layerMemory = (gates: ReadonlyArray<Gate>, projections: ReadonlyArr
       lanes: 1,
       transaction: undefined,
       flush,
+      ...readsOf(),
+      as: readsOf,
       heads: (asked) =>
         Effect.sync(() => {
           const heads = new Map<RunId, number>()
@@ -227,8 +253,6 @@ export const layerMemory = (gates: ReadonlyArray<Gate>, projections: ReadonlyArr
           }
           return heads
         }),
-      ...readsOf(),
-      as: readsOf,
       latest: (org, session) =>
         Effect.sync(() => Option.map(Option.fromUndefinedOr(runs.get(sessions.get(`${org}/${session}`) ?? "" as RunId)), rowOf)),
       define: (hash, _, definition) => Effect.sync(() => void definitions.set(hash, definition)),

@@ -97,49 +97,49 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
       Effect.ignore(answered(Duration.seconds(1), sql`UPDATE runners SET lease_until = now() WHERE id = ${runner}`))
     )
 
-    type As = <A>(statement: Effect.Effect<A, SqlError>) => Effect.Effect<A, SqlError>
-
-    const readsOf = (as: As, org?: OrgId): Reads => {
-      const own = org === undefined ? sql.literal("") : sql`org_id = ${org} AND`
-      return {
-        read: (run, after, limit) =>
-          sql<{ readonly seq: number; readonly epoch: number; readonly at: bigint; readonly payload: string }>`
-            SELECT seq, epoch, at, payload FROM run_events WHERE ${own} run_id = ${run} AND seq > ${after} ORDER BY seq LIMIT ${limit}`.pipe(
-            as,
-            reply("read"),
-            Effect.flatMap(readable("read", (rows) =>
-              rows.map((row): Logged => ({
-                run,
-                seq: row.seq,
-                epoch: row.epoch,
-                at: Number(row.at),
-                event: decodeEvent(JSON.parse(row.payload))
-              }))))
-          ),
-        find: (run) =>
-          sql`SELECT * FROM runs WHERE ${own} id = ${run}`.pipe(
-            as,
-            reply("find"),
-            Effect.flatMap(readable("find", ([row]) => Option.map(Option.fromUndefinedOr(row), toRow)))
-          ),
-        list: ({ agent, before, limit, session, status, ...filter }: RunFilter) =>
-          sql`SELECT * FROM runs WHERE ${own} ${
-            sql.and([
-              ...(org !== undefined || filter.org === undefined ? [] : [sql`org_id = ${filter.org}`]),
-              ...(session === undefined ? [] : [sql`session_id = ${session}`]),
-              ...(status === undefined ? [] : [sql`status = ${status}`]),
-              ...(agent === undefined ? [] : [sql`agent = ${agent}`]),
-              ...(before === undefined ? [] : [sql`id < ${before}`]),
-              sql`true`
-            ])
-          } ORDER BY id DESC LIMIT ${limit}`.pipe(
-            as,
-            reply("list"),
-            Effect.flatMap(readable("list", (rows) => rows.map(toRow)))
-          )
-      }
-    }
     const reader = readerOf(sql)
+    /** What is read of all runs, or as an organisation. */
+    const readsOf = (org?: OrgId): Reads => ({
+      read: (run, after, limit) =>
+        sql<{ readonly seq: number; readonly epoch: number; readonly at: bigint; readonly payload: string }>`
+          SELECT seq, epoch, at, payload FROM ${
+          org === undefined
+            ? sql`run_events WHERE run_id = ${run} AND seq > ${after} ORDER BY seq LIMIT ${limit}`
+            : sql`conductor_events_as(${org}, ${run}, ${after}, ${limit})`
+        }`.pipe(
+          reply("read"),
+          Effect.flatMap(readable("read", (rows) =>
+            rows.map((row): Logged => ({
+              run,
+              seq: row.seq,
+              epoch: row.epoch,
+              at: Number(row.at),
+              event: decodeEvent(JSON.parse(row.payload))
+            }))))
+        ),
+      find: (run) =>
+        sql`SELECT * FROM ${org === undefined ? sql`runs WHERE id = ${run}` : sql`conductor_run_as(${org}, ${run})`}`.pipe(
+          reply("find"),
+          Effect.flatMap(readable("find", ([row]) => Option.map(Option.fromUndefinedOr(row), toRow)))
+        ),
+      list: ({ agent, before, limit, session, status, ...filter }: RunFilter) => {
+        const of = org ?? filter.org
+        const statement = sql`SELECT * FROM runs WHERE ${
+          sql.and([
+            ...(of === undefined ? [] : [sql`org_id = ${of}`]),
+            ...(session === undefined ? [] : [sql`session_id = ${session}`]),
+            ...(status === undefined ? [] : [sql`status = ${status}`]),
+            ...(agent === undefined ? [] : [sql`agent = ${agent}`]),
+            ...(before === undefined ? [] : [sql`id < ${before}`]),
+            sql`true`
+          ])
+        } ORDER BY id DESC LIMIT ${limit}`
+        return (org === undefined ? statement : reader(org)(statement)).pipe(
+          reply("list"),
+          Effect.flatMap(readable("list", (rows) => rows.map(toRow)))
+        )
+      }
+    })
 
     const orphan = sql`(r.status = 'running' OR (r.status = 'parked' AND r.parked_reason = 'shutdown')) AND NOT EXISTS (
       SELECT 1 FROM runners o WHERE o.id = r.owner AND o.id <> ${runner} AND o.lease_until > now())`
@@ -150,13 +150,13 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
       // The embedded database has one connection, so a second flush would only wait for it.
       lanes: kind === "postgres" ? 2 : 1,
       ...makeFlush({ sql, runner, gates, projections, patience }),
+      ...readsOf(),
+      as: readsOf,
       heads: (runs) =>
         sql<{ readonly id: RunId; readonly seq: number }>`SELECT id, seq FROM runs WHERE id = ANY (${[...runs]}::text[])`.pipe(
           Effect.map((rows) => new Map(rows.map((row) => [row.id, row.seq]))),
           reply("heads")
         ),
-      ...readsOf((statement) => statement),
-      as: (org) => readsOf(reader(org), org),
       latest: (org, session) =>
         sql`SELECT * FROM runs WHERE org_id = ${org} AND session_id = ${session} AND parent_run IS NULL
           ORDER BY created_at DESC, id DESC LIMIT 1`.pipe(

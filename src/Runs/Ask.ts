@@ -5,13 +5,13 @@ import {
 } from "../Run.ts"
 import type { AppendError } from "../RunLog.ts"
 import type { Journal } from "./Journal.ts"
-import { attemptAt } from "./Turn.ts"
+import { attemptAt, type Task } from "./Turn.ts"
 
-/** What is to be asked: a model, and those that come after it. */
-type Due = Extract<Next, { _tag: "CallModel" }>
+/** What is to be asked, a model and those that come after it, and for what else than the run's next answer. */
+type Due = Extract<Next, { _tag: "CallModel" }> & { readonly taskOf?: (resolved: Model.Resolved) => Task }
 
 /** Why no model was asked. */
-type NotAsked = UnknownModel | ForbiddenModel | TurnTimedOut | ModelFailed
+export type NotAsked = UnknownModel | ForbiddenModel | TurnTimedOut | ModelFailed
 
 type Needs = Model.Models | Model.Router
 
@@ -61,7 +61,7 @@ const unlessHalting = <A, E>(journal: Journal, attempt: Effect.Effect<A, E>): Ef
   Effect.andThen(Effect.yieldNow, Effect.suspend(() => journal.isHalting() ? Effect.never : attempt))
 
 /** Asks one model, as soon as it may be asked. */
-const ask = (journal: Journal, { attempt }: Due, model: ModelRef, end: number, hasOther: boolean) =>
+const ask = (journal: Journal, { attempt, taskOf }: Due, model: ModelRef, end: number, hasOther: boolean) =>
   Effect.flatMap(Model.Router, (router) =>
     Effect.flatMap(resolvedOf(journal, model), (resolved) => {
       const { limits, org, since } = journal.state()
@@ -71,7 +71,7 @@ const ask = (journal: Journal, { attempt }: Due, model: ModelRef, end: number, h
         model,
         end,
         (waitedMs) => {
-          const asked = attemptAt(journal, resolved, attempt, waitedMs)
+          const asked = attemptAt(journal, resolved, attempt, waitedMs, taskOf)
           return waitedMs === 0 ? asked : unlessHalting(journal, asked)
         },
         (attempt) => router.lead(wanted, attempt)

@@ -16,16 +16,16 @@ import { Inbox } from "../Inbox.ts"
 import type { Models, Router } from "../Model.ts"
 import { CurrentOrg, CurrentPrincipal } from "../Org.ts"
 import {
-  AgentNotRegistered, type DefinitionHash, Fenced, fold, isOver, type RunConflict, type RunEvent, type RunId, type RunState, ShuttingDown, StorageFailed,
-  type Transcript
+  AgentNotRegistered, type DefinitionHash, Fenced, fold, isOver, type RunConflict, type RunEvent, type RunId, type RunState, ShuttingDown, StorageFailed
 } from "../Run.ts"
 import { type AppendError, RunLog, Store } from "../RunLog.ts"
 import * as Telemetry from "../Telemetry.ts"
-import { conversationOf } from "./Conversation.ts"
+import { wholeOf } from "./Conversation.ts"
 import { continued } from "./Definition.ts"
 import { type Journal, makeJournal } from "./Journal.ts"
 import { failRun, performRun } from "./Loop.ts"
 import { Registry } from "./Registry.ts"
+import { type Before, measuredAt, nothingBefore, roomOf } from "./Room.ts"
 import { agentSpan } from "./Spans.ts"
 
 /** How a run of this process stopped being performed: its state, or what kept it from going on. */
@@ -107,16 +107,20 @@ export const makeClaims = Effect.gen(function*() {
       }))
     })
 
-  /** The conversation of a session up to a place in one of its runs, as it goes on under a definition. */
-  const historyOf = (after: After, definition: DefinitionHash): Effect.Effect<ReadonlyArray<Transcript.Message>, StorageFailed> =>
-    after === null ? Effect.succeed([]) : log.read(after.run).pipe(
+  /**
+   * The conversation of a session up to a place in one of its runs, as it goes on under a definition; at least its last `wanted`
+   * messages. Runs whose part of it was summarised since are not read again.
+   */
+  const historyOf = (after: After, definition: DefinitionHash, wanted = Infinity): Effect.Effect<Before, StorageFailed> =>
+    after === null ? Effect.succeed(nothingBefore) : log.read(after.run).pipe(
       Stream.takeWhile((logged) => logged.seq <= after.seq),
       Stream.runFold((): RunState | undefined => undefined, fold),
-      Effect.flatMap((state) =>
-        state === undefined
-          ? Effect.succeed([])
-          : Effect.map(historyOf(state.started.after, definition), (earlier) => [...earlier, ...conversationOf(state, definition)])
-      )
+      Effect.flatMap((state) => {
+        if (state === undefined) return Effect.succeed(nothingBefore)
+        const left = Math.min(state.earlier.kept ?? Infinity, wanted - state.messages.length)
+        const earlier = left <= 0 ? Effect.succeed(nothingBefore) : historyOf(state.started.after, definition, left)
+        return Effect.map(earlier, ({ messages }): Before => ({ messages: wholeOf(messages, state, definition), measured: measuredAt(state) }))
+      })
     )
 
   const readMail = (journal: Journal) => Effect.map(inbox.waiting(journal.run), journal.deliver)
@@ -124,8 +128,13 @@ export const makeClaims = Effect.gen(function*() {
   type Opening = Pick<Extract<RunEvent, { _tag: "RunStarted" }>, "after" | "tools">
 
   const open = (run: RunId, epoch: number, agent: Registered, { after, tools }: Opening, state: RunState | undefined) =>
-    Effect.flatMap(historyOf(after, agent.definition.hash), (history) =>
-      Effect.provideContext(makeJournal({ run, epoch, registered: withTools(agent, tools), history, state, services }), services))
+    Effect.flatMap(historyOf(after, agent.definition.hash), (before) => {
+      const registered = withTools(agent, tools)
+      return Effect.map(
+        Effect.provideContext(makeJournal({ run, epoch, registered, history: before.messages, state, services }), services),
+        (journal) => ({ journal, before })
+      )
+    })
 
   /** What a handler asks of the runtime it asks for the organisation of its run. A context that need not grow is copied faster. */
   const ownOf = ({ org, principal }: RunState["started"]) => {
@@ -168,15 +177,19 @@ export const makeClaims = Effect.gen(function*() {
   const begin = (
     run: RunId,
     registered: Registered,
-    started: Extract<RunEvent, { _tag: "RunStarted" }>
+    given: Omit<Extract<RunEvent, { _tag: "RunStarted" }>, "context">
   ): Effect.Effect<void, RunConflict | StorageFailed | Fenced | ShuttingDown> =>
-    isDraining ? Effect.fail(new ShuttingDown({})) : Effect.flatMap(open(run, 1, registered, started, undefined), (journal) =>
-      journal.commit([started, { _tag: "RunClaimed", v: 1, runner: store.runner }]).pipe(
+    isDraining ? Effect.fail(new ShuttingDown({})) : Effect.gen(function*() {
+      const { before, journal } = yield* open(run, 1, registered, given, undefined)
+      const room = roomOf(journal.registered, [given.model, ...given.fallback ?? []], given.limits, before)
+      const started: RunEvent = { ...given, context: yield* Effect.provideContext(room, services) }
+      yield* journal.commit([started, { _tag: "RunClaimed", v: 1, runner: store.runner }]).pipe(
         Effect.mapError((error) => error._tag === "RunConflict" ? error : storage(error)),
         Effect.andThen(launch(journal)),
         Effect.uninterruptible,
         (effect) => alone(run, undefined, effect)
-      ))
+      )
+    })
 
   const takeOverAlone = Effect.fnUntraced(function*(run: RunId, retry?: RunEvent) {
     const epoch = yield* store.claim(run, { over: retry !== undefined })
@@ -186,7 +199,7 @@ export const makeClaims = Effect.gen(function*() {
     const change = yield* Effect.result(continued(store, state, now))
     if (Result.isFailure(change) && change.failure._tag === "StorageFailed") return yield* change.failure
     const { event, registered } = Result.getOrElse(change, () => ({ registered: now, event: undefined }))
-    const journal = yield* open(run, epoch.value, registered, state.started, state)
+    const { journal } = yield* open(run, epoch.value, registered, state.started, state)
     const claimed: RunEvent = { _tag: "RunClaimed", v: 1, runner: store.runner }
     const events = [claimed, ...(event === undefined ? [] : [event])] as const
     yield* journal.commit(retry === undefined ? events : [retry, ...events])

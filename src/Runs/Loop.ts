@@ -4,12 +4,13 @@ import * as Fiber from "effect/Fiber"
 import { Inbox } from "../Inbox.ts"
 import type { Models, Router } from "../Model.ts"
 import {
-  answerOf, decide, InternalError, InvalidOutput, isOver, type Next, type RunEvent, type RunFailure, type RunState, RunTimedOut
+  answerOf, type ContextTooLong, decide, InternalError, InvalidOutput, isOver, type Next, type RunEvent, type RunFailure, type RunState, RunTimedOut
 } from "../Run.ts"
 import type { AppendError, RunLog } from "../RunLog.ts"
 import type { Journal } from "./Journal.ts"
-import { callModel } from "./Ask.ts"
+import { callModel, type NotAsked } from "./Ask.ts"
 import { consume, expire } from "./Commands.ts"
+import { compact, compactByRule } from "./Compaction.ts"
 import { cancelTools, doubtTools, runTools } from "./ToolCalls.ts"
 import { settleLost } from "./Turn.ts"
 
@@ -63,22 +64,37 @@ const withinTurn = (journal: Journal, delayMs: number): number => {
   return turnMs === undefined ? delayMs : Math.max(0, Math.min(delayMs, turnSince + turnMs - journal.clock.currentTimeMillisUnsafe()))
 }
 
+/** Asks a model, after a pause; what keeps it from being asked ends the run. True once that has happened. */
+const asked = (
+  journal: Journal,
+  delayMs: number,
+  asking: Effect.Effect<void, AppendError | NotAsked | ContextTooLong, Needs>
+): Effect.Effect<boolean, AppendError, Needs> =>
+  asking.pipe(
+    delayMs === 0 ? (call) => call : Effect.delay(withinTurn(journal, delayMs)),
+    Effect.as(false),
+    Effect.catchTag(
+      ["BudgetExceeded", "UnpricedModel", "UnknownModel", "ForbiddenModel", "TurnTimedOut", "ModelFailed", "ContextTooLong"],
+      (error) => fail(journal, error)
+    ),
+    // It would be refused again, and nobody has asked the model yet.
+    Effect.catchTag("StorageFailed", (error) =>
+      error.refused === true
+        ? fail(journal, new InternalError({ problem: `the database refused the start of an attempt (${error.problem})` }))
+        : Effect.fail(error))
+  )
+
 /** Does what comes next. True once the run has ended or is parked. */
 const perform = (journal: Journal, next: Next): Effect.Effect<boolean, AppendError, Needs> => {
   switch (next._tag) {
     case "Ended":
       return Effect.succeed(true)
     case "CallModel":
-      return callModel(journal, next).pipe(
-        next.delayMs === 0 ? (call) => call : Effect.delay(withinTurn(journal, next.delayMs)),
-        Effect.as(false),
-        Effect.catchTag(["BudgetExceeded", "UnpricedModel", "UnknownModel", "ForbiddenModel", "TurnTimedOut", "ModelFailed"], (error) => fail(journal, error)),
-        // It would be refused again, and nobody has asked the model yet.
-        Effect.catchTag("StorageFailed", (error) =>
-          error.refused === true
-            ? fail(journal, new InternalError({ problem: `the database refused the start of an attempt (${error.problem})` }))
-            : Effect.fail(error))
-      )
+      return asked(journal, next.delayMs, callModel(journal, next))
+    case "Compact":
+      return asked(journal, next.delayMs, compact(journal, next))
+    case "CompactByRule":
+      return asked(journal, 0, compactByRule(journal, next.because))
     case "SettleAttempt":
       return Effect.as(settleLost(journal, next.attempt), false)
     case "RunTools":

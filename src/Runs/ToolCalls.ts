@@ -131,6 +131,8 @@ const runCall = Effect.fnUntraced(function*(journal: Journal, call: Call): Effec
       id: part.id,
       run: journal.run,
       org: state.org,
+      agent: state.agent,
+      principal: state.started.principal,
       key,
       progress: (message) => Effect.sync(() => log.announce(journal.run, { _tag: "Progress", call: part.id, tool: part.name, message }))
     },

@@ -8,10 +8,10 @@ import type * as Response from "effect/ai/Response"
 import { redactText } from "../AuditLog.ts"
 import * as Model from "../Model.ts"
 import * as Money from "../Money.ts"
-import { AttemptId, type AttemptError, type RunEvent, type RunState, type Transcript } from "../Run.ts"
+import { AttemptId, type AttemptError, type Bill, type RunEvent, type RunState, type Transcript } from "../Run.ts"
 import type { AppendError } from "../RunLog.ts"
 import { type Attempt, billFor, type Charge, boundOf, chargeOf, lostBill, reserveOf, uncounted } from "./Bill.ts"
-import { conversationOf } from "./Conversation.ts"
+import { wholeOf } from "./Conversation.ts"
 import type { Journal } from "./Journal.ts"
 import { closeChat, inChat } from "./Spans.ts"
 
@@ -19,20 +19,41 @@ const requestOf = (journal: Journal, state: RunState, resolved: Model.Resolved):
   const output = journal.registered.output?.(resolved.ref)
   const limit = state.limits.outputTokens
   const maxOutput = Option.match(resolved.entry, { onNone: () => limit, onSome: (entry) => Math.min(limit, entry.maxOutput) })
-  const messages = conversationOf(state, journal.registered.definition.hash)
   const request: Model.Request = {
     model: resolved.id,
     system: journal.registered.agent.instructions,
-    messages: journal.history.length === 0 ? messages : [...journal.history, ...messages],
+    messages: wholeOf(journal.history, state, journal.registered.definition.hash),
     tools: journal.registered.specs,
     maxOutput
   }
   return output === undefined ? request : { ...request, output: { name: output.name, schema: output.schema } }
 }
 
-/** What this model's last bill tells of the beginning of a request. */
-const measuredIn = (journal: Journal, { measured, model }: RunState, { ref }: Model.Resolved): Model.Measured | undefined =>
-  measured === null || model !== ref ? undefined : { ...measured, messages: measured.messages + journal.history.length }
+/** What a model is asked for. */
+export interface Task {
+  readonly request: Model.Request
+  /** What is known of the tokens of the request's beginning. */
+  readonly measured: Model.Measured | undefined
+  /** What else than an answer of the run it is. */
+  readonly purpose?: "compaction"
+  /** The event that its answer becomes, or why it cannot be used. */
+  readonly eventOf: (answer: Model.Answer.Answer, bill: Bill, attemptId: AttemptId, turn: number) => RunEvent | AttemptError
+}
+
+/** Asks for the run's next answer. */
+const answerOf = (journal: Journal) => (resolved: Model.Resolved): Task => {
+  const state = journal.state()
+  const { measured, messages, model } = state
+  const request = requestOf(journal, state, resolved)
+  return {
+    request,
+    // What this model's last bill tells, with all that goes before the run's own messages.
+    measured: measured === null || model !== resolved.ref
+      ? undefined
+      : { ...measured, messages: measured.messages + request.messages.length - messages.length },
+    eventOf: ({ finish, note, parts }, bill, attemptId, turn) => ({ _tag: "TurnCompleted", v: 1, turn, attemptId, parts, finish, note, bill })
+  }
+}
 
 const bytesOf = (part: Response.StreamPartEncoded): number =>
   part.type === "text-delta" || part.type === "reasoning-delta" || part.type === "tool-params-delta"
@@ -64,18 +85,19 @@ const overdue = (state: RunState, attempt: Attempt, clock: Clock.Clock): Effect.
   })
 }
 
-/** Asks a model for one answer and writes down how that ended. How it failed, if it did. */
+/** Asks a model for one answer, the run's next one by default, and writes down how that ended. How it failed, if it did. */
 export const attemptAt = Effect.fnUntraced(function*(
   journal: Journal,
   resolved: Model.Resolved,
   number: number,
-  waitedMs: number
+  waitedMs: number,
+  taskOf: (resolved: Model.Resolved) => Task = answerOf(journal)
 ): Effect.fn.Return<AttemptError | undefined, AppendError> {
   const { clock, log } = journal
   const before = journal.state()
   const { firstTokenMs, idleMs, turnMs } = before.limits
-  const request = requestOf(journal, before, resolved)
-  const input = yield* Model.inputTokens(resolved, request, measuredIn(journal, before, resolved))
+  const { eventOf, measured, purpose, request } = taskOf(resolved)
+  const input = yield* Model.inputTokens(resolved, request, measured)
   // The place of its first event names an attempt for good.
   const attemptId = AttemptId.make(`${journal.run}.${before.seq + 1}`)
   const turn = before.turns + 1
@@ -90,7 +112,9 @@ export const attemptAt = Effect.fnUntraced(function*(
     inputBound: input
   }
   const collector = Model.Answer.collect(takenIn(request.messages))
-  const failed = (on: Journal, { requestId, ...told }: AttemptError & { readonly requestId: string | null }, charge?: Partial<Charge>) => {
+  /** What the provider counted, where it did, and else what that can have cost. */
+  const charged = (state: RunState, answer: Model.Answer.Answer): Charge => ({ ...chargeOf(resolved, answer), ...uncounted(state, attempt, answer) })
+  const failed = (on: Journal, { requestId, ...told }: AttemptError & { readonly requestId: string | null }) => {
     // Providers may repeat what they were sent, keys among it.
     const error = { ...told, message: redactText(told.message) }
     return Effect.as(Effect.suspend(() => {
@@ -100,12 +124,14 @@ export const attemptAt = Effect.fnUntraced(function*(
       if (state.attempt?.id !== attemptId) return Effect.void
       const host = collector.host()
       const bill = billFor(state, attempt, clock.currentTimeMillisUnsafe(), {
-        ...boundOf(state, attempt, error.reason),
+        ...Option.match(collector.end(), {
+          onNone: () => boundOf(state, attempt, error.reason),
+          onSome: (answer) => charged(state, answer)
+        }),
         requestId: requestId ?? collector.requestId(),
-        ...(host === null ? {} : { host }),
-        ...charge
+        ...(host === null ? {} : { host })
       })
-      if (attempt.bytes > 0) log.announce(journal.run, { _tag: "Reset", turn })
+      if (attempt.bytes > 0 && purpose === undefined) log.announce(journal.run, { _tag: "Reset", turn })
       closeChat(attempt, bill, { error: error.reason })
       return on.emit([{ _tag: "AttemptFailed", v: 1, turn, attemptId, error, bill }])
     }), error)
@@ -119,6 +145,7 @@ export const attemptAt = Effect.fnUntraced(function*(
     attempt: number,
     attemptId,
     model: resolved.ref,
+    ...(purpose === undefined ? {} : { purpose }),
     maxOutput: request.maxOutput,
     reserved: Money.zero,
     scopes: [],
@@ -132,10 +159,10 @@ export const attemptAt = Effect.fnUntraced(function*(
   const granted = journal.state().attempt?.maxOutput ?? request.maxOutput
   /** What was said so far, by kind: the pieces' order among the kinds is not kept. */
   const said = { reasoning: "", text: "" }
-  log.fly(journal.run, () =>
+  if (purpose === undefined) log.fly(journal.run, () =>
     (["reasoning", "text"] as const).flatMap((kind) => said[kind] === "" ? [] : [{ _tag: "Delta", turn, kind, text: said[kind] }]))
   const take = (parts: ReadonlyArray<Response.StreamPartEncoded>) => {
-    const watched = log.isWatched(journal.run)
+    const watched = purpose === undefined && log.isWatched(journal.run)
     attempt.lastAt = clock.currentTimeMillisUnsafe()
     for (const part of parts) {
       attempt.firstAt ??= attempt.lastAt
@@ -164,23 +191,15 @@ export const attemptAt = Effect.fnUntraced(function*(
               requestId: null
             }),
           onSome: (answer) => {
-            const state = journal.state()
-            const charge = { ...chargeOf(resolved, answer), ...uncounted(state, attempt, answer) }
             if (answer.servedModel !== null && Model.isForbidden(answer.servedModel)) {
-              return failed(journal, forbiddenAnswer(answer.servedModel), charge)
+              return failed(journal, forbiddenAnswer(answer.servedModel))
             }
-            const bill = billFor(state, attempt, clock.currentTimeMillisUnsafe(), charge)
+            const state = journal.state()
+            const bill = billFor(state, attempt, clock.currentTimeMillisUnsafe(), charged(state, answer))
+            const event = eventOf(answer, bill, attemptId, turn)
+            if (!("_tag" in event)) return failed(journal, { ...event, requestId: null })
             closeChat(attempt, bill, { finish: answer.finish })
-            return Effect.as(journal.emit([{
-              _tag: "TurnCompleted",
-              v: 1,
-              turn,
-              attemptId,
-              parts: answer.parts,
-              finish: answer.finish,
-              note: answer.note,
-              bill
-            }]), undefined)
+            return Effect.as(journal.emit([event]), undefined)
           }
         }),
       onFailure: (cause) => {
@@ -221,7 +240,6 @@ const failureOf = (cause: Cause.Cause<AiError.AiError>): Model.Failure =>
     })
   })
 
-/** Ids of calls are given once in a conversation, those of the session's earlier runs included. */
 /** A provider answered with a model that nobody may use: its answer is not taken, though it is paid for. */
 const forbiddenAnswer = (model: string): AttemptError & { readonly requestId: null } => ({
   reason: "ForbiddenModel",
@@ -231,5 +249,6 @@ const forbiddenAnswer = (model: string): AttemptError & { readonly requestId: nu
   requestId: null
 })
 
+/** Ids of calls are given once in a conversation, those of the session's earlier runs included. */
 const takenIn = (messages: ReadonlyArray<Transcript.Message>) => (id: string): boolean =>
   messages.some((message) => message.role === "tool" && message.results.some((result) => result.id === id))

@@ -40,11 +40,11 @@ const refusals = counter("conductor_budget_refusals_total", "Runs that ended bec
 const warnings = counter("conductor_budget_warnings_total", "Budgets of which most was spent or set aside")
 const active = Metric.gauge("conductor_runs_active", { description: "Runs that this process performs" })
 
-type Charged = Extract<RunEvent, { readonly _tag: "TurnCompleted" | "AttemptFailed" }>
+type Charged = Extract<RunEvent, { readonly _tag: "TurnCompleted" | "AttemptFailed" | "ContextCompacted" }>
 
 const charged = (event: Charged, context: Context.Context<never>): void => {
   const { bill } = event
-  const outcome = event._tag === "TurnCompleted" ? "success" : event.error.reason
+  const outcome = event._tag === "AttemptFailed" ? event.error.reason : "success"
   const { model, source } = bill
   const labels = (): Labels => ({
     "gen_ai.operation.name": "chat",
@@ -76,6 +76,7 @@ export const count = (context: Context.Context<never>) => ({ steps }: Append): v
         break
       case "TurnCompleted":
       case "AttemptFailed":
+      case "ContextCompacted":
         charged(event, context)
         break
       case "ToolCompleted": {

@@ -6,6 +6,7 @@ import * as fs from "node:fs"
 import { CurrentOrg } from "../Org.ts"
 import { DefinitionHash, fold, type Logged, RunEvent, RunId, type RunNotFound, type RunState, type StorageFailed, type Transcript } from "../Run.ts"
 import { RunLog, Store } from "../RunLog.ts"
+import { wholeOf } from "../Runs/Conversation.ts"
 
 const Line = Schema.Struct({ seq: Schema.Int, epoch: Schema.Int, at: Schema.Finite, event: RunEvent })
 
@@ -118,5 +119,10 @@ export const parse = Effect.fn("Export.parse")(function*(document: unknown): Eff
 export const logOf = (run: RunId, events: Export["events"]): ReadonlyArray<Logged> => events.map((line) => ({ run, ...line }))
 
 /** The conversation that the run goes on from. */
-export const historyOf = (document: Export): ReadonlyArray<Transcript.Message> =>
-  document.before.flatMap(({ events, run }) => logOf(run, events).reduce<RunState | undefined>(fold, undefined)?.messages ?? [])
+export const historyOf = (document: Export): ReadonlyArray<Transcript.Message> => {
+  const first = document.events[0]?.event
+  return document.before.reduce<ReadonlyArray<Transcript.Message>>((history, { events, run }) => {
+    const state = logOf(run, events).reduce<RunState | undefined>(fold, undefined)
+    return state === undefined ? history : wholeOf(history, state, first?._tag === "RunStarted" ? first.definition : state.definition)
+  }, [])
+}

@@ -7,7 +7,7 @@ import type * as AiError from "effect/ai/AiError"
 import type * as Response from "effect/ai/Response"
 import type * as Agent from "../Agent.ts"
 import * as Model from "../Model.ts"
-import type { RunEvent, UnknownModel } from "../Run.ts"
+import { Compact, type RunEvent, type UnknownModel } from "../Run.ts"
 import * as Tool from "../Tool.ts"
 import type { Score } from "./Score.ts"
 
@@ -149,7 +149,7 @@ export const recordedAgent = (agent: Agent.Registered, score: Score, runs: boole
 })
 
 /** The stream that a recorded answer came in, as one piece for each part. */
-export const answerParts = ({ bill, finish, note, parts }: Event<"TurnCompleted">): ReadonlyArray<Response.StreamPartEncoded> => {
+export const answerParts = ({ bill, finish, note, parts }: Pick<Event<"TurnCompleted">, "bill" | "finish" | "note" | "parts">): ReadonlyArray<Response.StreamPartEncoded> => {
   const { usage } = bill
   const written = usage.cacheWrite + usage.cacheWriteHour
   const out: Array<Response.StreamPartEncoded> = []
@@ -179,9 +179,9 @@ export const answerParts = ({ bill, finish, note, parts }: Event<"TurnCompleted"
 }
 
 /** A recorded failure of an attempt, as `Model.describe` reads it. */
-const failure = ({ message, reason, retryable, retryAfterMs }: Event<"AttemptFailed">["error"]): AiError.AiError => ({
+const failure = ({ message, reason, retryable, retryAfterMs, tooLong }: Event<"AttemptFailed">["error"]): AiError.AiError => ({
   isRetryable: retryable,
-  reason: { _tag: reason, message, ...(retryAfterMs === null ? {} : { retryAfter: retryAfterMs }) }
+  reason: { _tag: reason, message, ...(tooLong === true ? { parameter: "messages" } : {}), ...(retryAfterMs === null ? {} : { retryAfter: retryAfterMs }) }
   // It has what is read of such an error; a recorded reason has no class of its own.
 }) as never
 
@@ -195,6 +195,10 @@ export const recordedModel = (score: Score, time: { readonly set: (at: number) =
       const recorded = score.next()
       const event = recorded?.event
       if (event?._tag === "TurnCompleted") return Stream.fromIterable(answerParts(event))
+      if (event?._tag === "ContextCompacted") {
+        const text = Compact.summaryIn(event.summary)?.text ?? event.summary
+        return Stream.fromIterable(answerParts({ bill: event.bill, finish: "stop", note: null, parts: [{ type: "text", text }] }))
+      }
       if (event?._tag !== "AttemptFailed") return Stream.never
       const { error } = event
       if (!fromOutside.has(error.reason)) {

@@ -16,7 +16,7 @@ import {
 } from "../Run.ts"
 import { type Reading, RunLog } from "../RunLog.ts"
 import { encodeInput } from "../Runs.ts"
-import { conversationOf } from "../Runs/Conversation.ts"
+import { wholeOf } from "../Runs/Conversation.ts"
 import { type Journal, makeJournal } from "../Runs/Journal.ts"
 import { failRun, performRun } from "../Runs/Loop.ts"
 import { requestText } from "./Difference.ts"
@@ -120,14 +120,15 @@ export const run = <const A extends ReadonlyArray<Agent.Any>, const O extends Op
     const requestThen = Effect.fnUntraced(function*(request: Model.Request) {
       const known = yield* definitionOf(document, definition(), now)
       const state = score.state()
-      if (Option.isNone(known) || state === undefined) return request
+      // What is asked for a summary follows from the conversation, which the log has, and the log does not tell it.
+      if (Option.isNone(known) || state === undefined || state.compacting !== null) return request
       const { instructions, output, tools } = known.value.stored
       const { output: asked, ...rest } = request
       const then: Model.Request = {
         ...rest,
         system: instructions,
         tools: tools.filter(({ name }) => started.tools?.includes(name) ?? true).map(({ description, name, parameters }) => ({ name, description, parameters })),
-        messages: [...history, ...conversationOf(state, definition())]
+        messages: wholeOf(history, state, definition())
       }
       // For another provider than the definition's own a schema is written otherwise than there.
       const schema = asked !== undefined && state.model.split(":")[0] !== now.writtenFor.split(":")[0] ? asked.schema : output

@@ -3,7 +3,8 @@ import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as Schema from "effect/Schema"
 import type { Waiting } from "../Inbox.ts"
-import { Fenced, fold, InboxId, isOver, type Logged, RunEvent, type RunState } from "../Run.ts"
+import * as Money from "../Money.ts"
+import { BudgetExceeded, Fenced, fold, InboxId, isOver, type Logged, RunEvent, type RunState } from "../Run.ts"
 import { type Append, CommandsWaiting, type Pending } from "../RunLog.ts"
 import { difference } from "./Difference.ts"
 
@@ -39,6 +40,7 @@ const measuredAs = (recorded: RunEvent, event: RunEvent): RunEvent => {
   }
   if (event._tag === "TurnCompleted" && recorded._tag === "TurnCompleted") return { ...event, bill: recorded.bill }
   if (event._tag === "AttemptFailed" && recorded._tag === "AttemptFailed") return { ...event, bill: recorded.bill }
+  if (event._tag === "ContextCompacted" && recorded._tag === "ContextCompacted") return { ...event, bill: recorded.bill }
   if (event._tag === "ToolCompleted" && recorded._tag === "ToolCompleted") return { ...event, durationMs: recorded.durationMs }
   if (event._tag === "ApprovalRequested" && recorded._tag === "ApprovalRequested") return { ...event, expiresAt: recorded.expiresAt }
   if (event._tag === "RunCancelled" && recorded._tag === "RunCancelled") return { ...event, left: recorded.left }
@@ -214,6 +216,12 @@ export const makeScore = (log: ReadonlyArray<Logged>, options: { readonly onTime
         Deferred.doneUnsafe(pending, Effect.fail(error))
         return pending
       }
+    }
+    // Of a summary it only tells that it was refused.
+    if (append.reserve !== undefined && recorded?.event._tag === "ContextShortened" && recorded.event.because === "BudgetExceeded") {
+      const refused = { limit: Money.zero, spent: Money.zero, reserved: Money.zero, asked: Money.zero }
+      Deferred.doneUnsafe(pending, Effect.fail(new BudgetExceeded({ scope: `run:${append.run}`, ...refused })))
+      return pending
     }
     const id = callOf(first.logged.event)
     if (id !== undefined && append.steps.length === 1 && recorded !== undefined && callOf(recorded.event) !== id) {

@@ -115,6 +115,18 @@ describe("Anthropic, own bytes", () => {
       })
     }))
 
+  it.effect("keeps a block that another begins in place of, though nothing ended it", () =>
+    Effect.gen(function*() {
+      const { answer, parts } = yield* answerTo([
+        start(),
+        { type: "content_block_start", index: 0, content_block: { type: "tool_use", id: "toolu_1", name: "first", input: { a: 1 } } },
+        ...toolUse(0, "toolu_2", "second", "{}"),
+        ...end("tool_use")
+      ])
+      assert.deepStrictEqual(answer?.parts.map((part) => part.type === "tool-call" && part.name), ["first", "second"])
+      assert.strictEqual(parts.filter((part) => part.type === "tool-params-end").length, 2)
+    }))
+
   it.effect("names the category of a refusal without an explanation, and accepts one without content", () =>
     Effect.gen(function*() {
       const { answer } = yield* answerTo([start(), ...end("refusal", { output_tokens: 0 }, { stop_details: { type: "refusal", category: "bio", explanation: null } })])

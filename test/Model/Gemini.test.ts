@@ -124,6 +124,18 @@ describe("Gemini, own bytes", () => {
       }))
   }
 
+  it.effect("a slip is paid for as it was counted", () =>
+    Effect.gen(function*() {
+      const usageMetadata = { promptTokenCount: 20, candidatesTokenCount: 4, thoughtsTokenCount: 9 }
+      const { parts } = yield* answerTo([{ candidates: [{ finishReason: "MALFORMED_FUNCTION_CALL" }], usageMetadata, responseId: "resp-1" }])
+      const finish = parts.at(-1)
+      assert.isTrue(finish?.type === "finish" && finish.reason === "error")
+      if (finish?.type !== "finish") return
+      assert.deepInclude(finish.usage.inputTokens, { total: 20 })
+      assert.deepInclude(finish.usage.outputTokens, { total: 13, reasoning: 9 })
+      assert.deepInclude(finish.metadata?.["google"], { nativeFinish: "MALFORMED_FUNCTION_CALL" })
+    }))
+
   for (const reason of ["TOO_MANY_TOOL_CALLS", "MISSING_THOUGHT_SIGNATURE"]) {
     it.effect(`${reason} is not`, () =>
       Effect.gen(function*() {

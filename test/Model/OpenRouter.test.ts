@@ -269,6 +269,20 @@ describe("OpenRouter, failures", () => {
       assert.include((yield* within(undefined, { error: { code: 429, message: "in the choice" } })).message, "in the choice")
     }))
 
+  it.effect("what was billed by then is told before the failure", () =>
+    Effect.gen(function*() {
+      for (const failed of [{ error: { code: 502, message: "Oh" } }, { choices: [{ delta: {}, finish_reason: "error" }] }]) {
+        const { answer, error, parts } = yield* answerTo([...begun, chunk({ delta: {} }, { usage: usage(7, 3, { cost: 0.25 }), ...failed })])
+        assert.isUndefined(answer)
+        assert.isDefined(error)
+        const finish = parts.at(-1)
+        assert.isTrue(finish?.type === "finish" && finish.reason === "error")
+        if (finish?.type !== "finish") return
+        assert.deepInclude(finish.usage.inputTokens, { total: 7 })
+        assert.deepInclude(finish.metadata?.["openrouter"], { cost: "0.25", requestId: "gen-1" })
+      }
+    }))
+
   it.effect("an error may come as JSON with status 200", () =>
     Effect.gen(function*() {
       const { error } = yield* answerTo([], { body: `   \n${errorBody(429, "Slow down.")}`, headers: { "content-type": "application/json" } })

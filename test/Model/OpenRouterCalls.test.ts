@@ -101,6 +101,17 @@ const read = (deltas: ReadonlyArray<object>) => {
   return found
 }
 
+describe("A host that sends calls without end", () => {
+  // Half a minute where each call looks at all before it.
+  it("keeps nobody waiting", () => {
+    const calls = new Calls()
+    const out: Array<Response.StreamPartEncoded> = []
+    for (let index = 0; index < 10_000; index++) calls.take({ index, id: `call_${index}`, function: { name: "go", arguments: "{}" } }, out)
+    calls.end(out)
+    assert.strictEqual(out.filter((part) => part.type === "tool-call").length, 10_000)
+  })
+})
+
 describe("OpenRouter, tool calls", () => {
   for (const style of styles) {
     it.prop(`${style.name}: any split of the arguments gives the same calls`, { calling: Calling }, ({ calling: { chance, made } }) => {

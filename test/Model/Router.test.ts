@@ -212,6 +212,21 @@ describe("the limits of an account", () => {
       assert.deepStrictEqual(begun, ["noisy 0", "noisy 0", "noisy 10", "noisy 20", "small 30", "noisy 40"])
     }).pipe(Effect.provide(routed({ accounts: { anthropic: { rate: { requests: 2, per: "20 seconds" } } } }))))
 
+  it.effect("are not used up by those who wait for another model of the same account", () =>
+    Effect.gen(function*() {
+      const router = yield* Router
+      const [broken, healthy] = ["openrouter:qwen/a", "openrouter:deepseek/b"].map((name) => ModelRef.make(name)) as [ModelRef, ModelRef]
+      yield* tries(fails("InternalProviderError"), { model: broken })
+      // One tries the open circuit for ten minutes, and forty others wait for what comes of it.
+      const waiting = yield* Effect.forEach(Array.from({ length: 41 }), () => started(router.lead(wanted({ model: broken }), () => Effect.as(Effect.sleep("10 minutes"), undefined))))
+      yield* TestClock.adjust("2 minutes")
+      const waits: Array<number> = []
+      yield* started(router.lead(wanted({ model: healthy }), (waitedMs) => Effect.sync(() => void waits.push(waitedMs))))
+      yield* TestClock.adjust("2 seconds")
+      assert.strictEqual(waits.length, 1)
+      yield* Effect.forEach(waiting, Fiber.interrupt)
+    }).pipe(Effect.provide(routed({ breaker: { failures: 1, coolDown: "10 seconds" }, accounts: { openrouter: { rate: { requests: 1, per: "1 second" } } } }))))
+
   it.effect("hold for one organisation over all accounts", () =>
     Effect.gen(function*() {
       const provider = makeProvider()

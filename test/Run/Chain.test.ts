@@ -143,6 +143,10 @@ describe("a chain of models", () => {
     assert.deepStrictEqual([answered.model, answered.measured?.tokens, answered.asked.length], [b, 10, 0])
     const due = replay(log(...events, result(1)))
     assert.deepStrictEqual(decide(due), { _tag: "CallModel", model: b, attempt: 1, delayMs: 0 })
+    // A bill without a prompt bounds no later one.
+    const uncounted = (event: RunEvent): RunEvent =>
+      event._tag === "TurnCompleted" ? { ...event, bill: { ...event.bill, usage: { ...noUsage, output: 3 } } } : event
+    assert.isNull(replay(log(...events.map(uncounted))).measured)
     const switched = replay(log(...events, result(1), asks(b, 2, 1), fails(b, "QuotaExhaustedError", false), asks(c, 2, 2)))
     assert.deepStrictEqual([switched.model, switched.measured], [c, null])
     const failed = [...events, result(1), asks(b, 2, 1), fails(b, "ContentPolicyError", false)]

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
 import * as Money from "../../src/Money.ts"
 import {
-  AgentName, AttemptId, decide, DefinitionHash, fold, InboxId, isOver, type Logged, ModelRef, noUsage, OrgId, RunEvent, RunId, RunnerId,
+  AgentName, AttemptId, Compact, decide, DefinitionHash, fold, InboxId, isOver, type Logged, ModelRef, noUsage, OrgId, RunEvent, RunId, RunnerId,
   type RunState, SessionId, Transcript
 } from "../../src/Run.ts"
 
@@ -66,6 +66,15 @@ const answer = (state: RunState, roll: ReturnType<typeof dice>): ReadonlyArray<R
         scopes: [],
         prices: null
       }]
+    case "Compact":
+    case "CompactByRule": {
+      const plan = Compact.planOf(state.messages, { window: 60, base: 0, scale: 1, keepTurns: roll([1, 2, 3]), resultCharacters: 500 })
+      const start = { _tag: "TurnStarted", v: 1, turn, attempt: 1, attemptId: id, model, maxOutput: 100, reserved: Money.usd("0.01"), scopes: [], prices: null } as const
+      if (plan._tag === "Nothing") return [start]
+      if (plan._tag === "Shorten") return [{ _tag: "ContextShortened", v: 1, through: plan.before, characters: plan.characters }]
+      if (next._tag === "Compact" && roll([true, true, false])) return [{ ...start, attempt: next.attempt, purpose: "compaction" }]
+      return [{ _tag: "ContextShortened", v: 1, through: plan.before, summary: "Something.", because: "BudgetExceeded" }]
+    }
     case "SettleAttempt": {
       if (roll([0, 0, 0, 1]) === 1) {
         return [{
@@ -76,6 +85,10 @@ const answer = (state: RunState, roll: ReturnType<typeof dice>): ReadonlyArray<R
           error: { reason: "RateLimitError", message: "busy", retryable: roll([true, true, false]), retryAfterMs: null },
           bill: bill("0.001")
         }]
+      }
+      if (state.compacting !== null) {
+        const through = roll(Compact.cutsOf(state.messages) as [number, ...Array<number>]) // it was asked for, so there is one
+        return [{ _tag: "ContextCompacted", v: 1, through, summary: "Something.", bill: bill("0.003"), attemptId: next.attempt.id }]
       }
       const calls = roll([0, 0, 1, 2, 3])
       const parts: Array<Transcript.AssistantPart> = [{ type: "text", text: "thinking aloud" }]
@@ -182,50 +195,59 @@ const live = (from: ReadonlyArray<Logged>, roll: ReturnType<typeof dice>): Reado
 }
 
 const rolls = Arbitrary.array(Arbitrary.schema(Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 0.999 }))), { minLength: 20, maxLength: 60 })
-const beginning = append([], [started])
+
+/** Beginnings of runs: one has room for all that is said, and one for next to nothing, so that it is compacted before each turn. */
+const beginnings = [started, { ...started, limits: { ...started.limits, context: { tokens: 4 } } }].map((event) => append([], [event]))
 
 describe("a run's log", () => {
   it.prop("goes on to a valid end from any of its prefixes", { first: rolls, then: rolls }, ({ first, then }) => {
-    const log = live(beginning, dice(first))
-    for (let length = 1; length <= log.length; length++) live(log.slice(0, length), dice(then))
+    for (const beginning of beginnings) {
+      const log = live(beginning, dice(first))
+      for (let length = 1; length <= log.length; length++) live(log.slice(0, length), dice(then))
+    }
   })
 
   it.prop("is the same after a crash at any event as without it", { first: rolls }, ({ first }) => {
     const encode = Schema.encodeUnknownSync(RunEvent)
     const decode = Schema.decodeUnknownSync(RunEvent)
-    const log = live(beginning, dice(first))
-    const whole = replay(log)
-    for (let length = 1; length <= log.length; length++) {
-      // What is before the crash comes back from the store, what is after it comes on top.
-      const stored = log.slice(0, length).map((logged) => ({ ...logged, event: decode(JSON.parse(JSON.stringify(encode(logged.event)))) }))
-      const resumed = log.slice(length).reduce(fold, replay(stored))
-      assert.deepStrictEqual(resumed, whole)
-      assert.deepStrictEqual(decide(resumed), decide(whole))
+    for (const beginning of beginnings) {
+      const log = live(beginning, dice(first))
+      const whole = replay(log)
+      for (let length = 1; length <= log.length; length++) {
+        // What is before the crash comes back from the store, what is after it comes on top.
+        const stored = log.slice(0, length).map((logged) => ({ ...logged, event: decode(JSON.parse(JSON.stringify(encode(logged.event)))) }))
+        const resumed = log.slice(length).reduce(fold, replay(stored))
+        assert.deepStrictEqual(resumed, whole)
+        assert.deepStrictEqual(decide(resumed), decide(whole))
+      }
     }
   })
 
   it.prop("ends as cancelled wherever the command comes", { first: rolls, then: rolls }, ({ first, then }) => {
-    const log = live(beginning, dice(first))
-    for (let length = 1; length < log.length; length++) {
-      const prefix = log.slice(0, length)
-      if (isOver(replay(prefix).status)) continue
-      const ended = replay(live(append(prefix, [{ _tag: "CancelRequested", v: 1, by: "tester", reason: null }]), dice(then)))
-      assert.strictEqual(ended.status, "cancelled")
+    for (const beginning of beginnings) {
+      const log = live(beginning, dice(first))
+      for (let length = 1; length < log.length; length++) {
+        const prefix = log.slice(0, length)
+        if (isOver(replay(prefix).status)) continue
+        const ended = replay(live(append(prefix, [{ _tag: "CancelRequested", v: 1, by: "tester", reason: null }]), dice(then)))
+        assert.strictEqual(ended.status, "cancelled")
+      }
     }
   })
 
   it.prop("survives being stored as JSON", { first: rolls }, ({ first }) => {
     const encode = Schema.encodeUnknownSync(RunEvent)
     const decode = Schema.decodeUnknownSync(RunEvent)
-    for (const { event } of live(beginning, dice(first))) {
+    for (const { event } of beginnings.flatMap((beginning) => live(beginning, dice(first)))) {
       assert.deepStrictEqual(decode(JSON.parse(JSON.stringify(encode(event)))), event)
     }
   })
 
   it.prop("adds up to the sum of its bills", { first: rolls }, ({ first }) => {
-    const log = live(beginning, dice(first))
-    const total = log.reduce((sum, { event }) =>
-      event._tag === "TurnCompleted" || event._tag === "AttemptFailed" ? Money.add(sum, event.bill.cost) : sum, Money.zero)
-    assert.strictEqual(replay(log).cost, total)
+    for (const beginning of beginnings) {
+      const log = live(beginning, dice(first))
+      const total = log.reduce((sum, { event }) => "bill" in event ? Money.add(sum, event.bill.cost) : sum, Money.zero)
+      assert.strictEqual(replay(log).cost, total)
+    }
   })
 })

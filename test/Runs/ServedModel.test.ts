@@ -27,6 +27,25 @@ describe("What a provider says", () => {
       model: testing.script([{ text: "Hello.", servedModel: "gpt-6", metadata: { cost: "0.5" } }])
     }))))
 
+  it.effect("An answer that its provider billed and then broke off is charged what was billed", () => {
+    const fail = AiError.make({ module: "Test", method: "stream", reason: new AiError.InternalProviderError({ description: "broke off" }) })
+    const limited = Agent.make("clerk", { instructions: "Answer.", model: "scripted:test", limits: { attempts: 1, cost: "1 USD" } })
+    return Effect.gen(function*() {
+      const run = yield* Conductor.start(limited, "Hi")
+      assert.deepInclude(yield* Effect.flip(Conductor.result(run)), { _tag: "ModelFailed", reason: "InternalProviderError" })
+      const [failed] = yield* failuresOf(run)
+      assert.deepInclude(failed?.bill, { source: "reported", cost: Money.usd("0.0005"), nativeFinish: "error" })
+      assert.deepInclude(failed?.bill.usage, { uncached: 70, output: 30 })
+      const { cost } = yield* testing.check(run)
+      assert.strictEqual(cost, Money.usd("0.0005"))
+    }).pipe(Effect.provide(testing.layer({
+      agents: [limited],
+      model: testing.script([{
+        text: "Hel", finish: "error", metadata: { cost: "0.0005", nativeFinish: "error" }, usage: { uncached: 70, output: 30 }, fail, failAfter: 9
+      }])
+    })))
+  })
+
   it.effect("A key that a provider repeats in its error is not written down", () => {
     const key = `sk-ant-api03-${"a1B2".repeat(12)}`
     const fail = AiError.make({

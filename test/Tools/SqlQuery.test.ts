@@ -6,7 +6,7 @@ import * as SqlClient from "effect/sql/SqlClient"
 import { ConnectionError, SqlError } from "effect/sql/SqlError"
 import { asOrg, type DatabaseLayer } from "../../src/Database.ts"
 import { Agent, Conductor, Plugin } from "../../src/index.ts"
-import { OrgId, RunId } from "../../src/Run.ts"
+import { AgentName, OrgId, RunId } from "../../src/Run.ts"
 import * as Tool from "../../src/Tool.ts"
 import * as testing from "../../src/testing.ts"
 import { SqlQuery } from "../../src/Tools.ts"
@@ -23,6 +23,8 @@ const callOf = (org: string): Tool.Call["Service"] => ({
   id: "call_1_1",
   run: RunId.make("run"),
   org: OrgId.make(org),
+  agent: AgentName.make("analyst"),
+  principal: "local",
   key: "key",
   progress: () => Effect.void
 })

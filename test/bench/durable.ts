@@ -6,7 +6,7 @@ import { Database } from "../../src/Database.ts"
 import { Conductor } from "../../src/index.ts"
 import { figure, interleave, median, ratios, type Sample, spread, table, timed } from "./measure.ts"
 import { scratch, type Server } from "./server.ts"
-import { conductorRuns, effectLoop, optionsOf, providerOf, steps } from "./subject.ts"
+import { conductorRuns, effectLoop, optionsOf, providerOf, steps, unlimited } from "./subject.ts"
 
 /** Runs of one measurement by how many there are at a time. */
 const loads = [{ concurrency: 1, runs: 20 }, { concurrency: 20, runs: 120 }, { concurrency: 200, runs: 600 }]
@@ -59,15 +59,16 @@ const rates = async (runtime: Runtime, rounds: number) => {
   for (const { concurrency, runs } of loads) {
     const out: Record<string, Sample> = await interleave(rounds, {
       plain: () => rate(plainRuns(runs, concurrency), runs),
-      conductor: () => rate(conductorRuns(runs, concurrency), runs)
+      conductor: () => rate(conductorRuns(runs, concurrency), runs),
+      unlimited: () => rate(conductorRuns(runs, concurrency, unlimited), runs)
     })
-    const [plain = [], conductor = []] = [out["plain"], out["conductor"]]
+    const [plain = [], conductor = [], free = []] = [out["plain"], out["conductor"], out["unlimited"]]
     const ratio = ratios(conductor, plain)
-    rows.push([String(concurrency), spread(plain), spread(conductor), spread(ratio)])
+    rows.push([String(concurrency), spread(plain), spread(conductor), spread(ratio), spread(free)])
     const verdict = concurrency !== 200 ? "" : median(ratio) >= 0.5 ? ": met" : `: MISSED (${median(ratio).toFixed(2)})`
     notes.push(`  ${concurrency} at once: ${explanation[concurrency]}${verdict}`)
   }
-  table(["runs at once", "plain INSERT steps/s", "Conductor steps/s", "Conductor / plain"], rows)
+  table(["runs at once", "plain INSERT steps/s", "Conductor steps/s", "Conductor / plain", "without a budget"], rows)
   for (const note of notes) console.log(note)
 }
 

@@ -2,7 +2,7 @@
 import { Effect, ManagedRuntime } from "effect"
 import { Conductor } from "../../src/index.ts"
 import { allocated, collect, interleave, median, ratios, spread, table, timed } from "./measure.ts"
-import { conductorRuns, effectLoop, isAudited, optionsOf, partsOf, plainLoop, providerOf, steps } from "./subject.ts"
+import { agent, conductorRuns, effectLoop, isAudited, optionsOf, partsOf, plainLoop, providerOf, steps, unlimited } from "./subject.ts"
 
 /** A fresh runtime for each round, because what it keeps of its runs goes with it. */
 const withConductor = async (use: (runtime: ManagedRuntime.ManagedRuntime<Conductor, unknown>) => Promise<number>) => {
@@ -37,13 +37,16 @@ const measure = async (rounds: number) => {
   const time = await interleave(rounds, {
     plain: async () => perStep(await quiet(() => plain(many)), many, 1000),
     loop: async () => perStep(await quiet(() => loop(many)), many, 1000),
-    conductor: () => withConductor(async (runtime) => perStep(await timed(() => runtime.runPromise(conductorRuns(few, 1))), few, 1000))
+    conductor: () => withConductor(async (runtime) => perStep(await timed(() => runtime.runPromise(conductorRuns(few, 1))), few, 1000)),
+    unlimited: () => withConductor(async (runtime) => perStep(await timed(() => runtime.runPromise(conductorRuns(few, 1, unlimited))), few, 1000))
   })
+  const spaceOf = (performer: typeof agent) =>
+    withConductor(async (runtime) => perStep(await allocated(() => runtime.runPromise(conductorRuns(few, 1, performer))), few, 1 / 1024))
   const space = await interleave(5, {
     plain: async () => perStep(await allocated(() => plain(many)), many, 1 / 1024),
     loop: async () => perStep(await allocated(() => loop(many)), many, 1 / 1024),
-    conductor: () =>
-      withConductor(async (runtime) => perStep(await allocated(() => runtime.runPromise(conductorRuns(few, 1))), few, 1 / 1024))
+    conductor: () => spaceOf(agent),
+    unlimited: () => spaceOf(unlimited)
   })
   const audited = await withConductor((runtime) => runtime.runPromise(Effect.map(isAudited, Number)))
 
@@ -59,7 +62,8 @@ const measure = async (rounds: number) => {
   table(["", "µs/step", "kB/step", "time / Effect loop", "kB / Effect loop"], [
     row("plain async loop", "plain"),
     row("Effect loop by hand", "loop"),
-    row("Conductor", "conductor")
+    row("Conductor", "conductor"),
+    row("  without a budget", "unlimited")
   ])
   const ratio = median(ratios(time.conductor, time.loop))
   console.log(`  goal: at most 6 times the Effect loop: ${ratio <= 6 ? "met" : "MISSED"} (${ratio.toFixed(1)})`)

@@ -39,6 +39,14 @@ export const agent = Agent.make("bench", {
   limits: { cost: "0.50 USD", turns: 20 }
 })
 
+/** The same agent, whose requests no budget admits. */
+export const unlimited = Agent.make("unlimited", {
+  instructions: "Answer in one sentence.",
+  model: "scripted:bench",
+  plugins: [weather],
+  limits: { turns: 20 }
+})
+
 const script = (delay: Duration.Input | undefined) => {
   const wait = delay === undefined ? {} : { delay }
   const turns: Array<Model.Scripted.Turn> = Array.from({ length: steps }, (_, index) => ({
@@ -53,11 +61,11 @@ const script = (delay: Duration.Input | undefined) => {
 export const providerOf = (delay?: Duration.Input): Model.Provider => Model.Scripted.make(script(delay))
 
 /** What every runtime is built with. */
-export const optionsOf = (delay?: Duration.Input) => ({ agents: [agent], models: models(providerOf(delay)) }) as const
+export const optionsOf = (delay?: Duration.Input) => ({ agents: [agent, unlimited], models: models(providerOf(delay)) }) as const
 
 /** Performs so many runs, so many at the same time. */
-export const conductorRuns = (runs: number, concurrency: number) =>
-  Effect.forEach(Array.from({ length: runs }), () => Conductor.run(agent, "Will it rain in Lisbon?"), { concurrency, discard: true })
+export const conductorRuns = (runs: number, concurrency: number, performer: typeof agent = agent) =>
+  Effect.forEach(Array.from({ length: runs }), () => Conductor.run(performer, "Will it rain in Lisbon?"), { concurrency, discard: true })
 
 /** Whether runs write an audit trail: the first version of the runtime had none. */
 export const isAudited = Effect.map(

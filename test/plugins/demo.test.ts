@@ -8,14 +8,14 @@ import { dealersPlugin, demo } from "../../src/plugins/demo.ts"
 import { DealersNotLoaded, loadDealers, readDealers } from "../../src/plugins/demo/Dealers.ts"
 import { dealerDistances, DealerDistances, milesBetween, nearestPairs } from "../../src/plugins/demo/Distances.ts"
 import { turnOf } from "../../src/plugins/demo/Script.ts"
-import { OrgId, RunId, type Transcript } from "../../src/Run.ts"
+import { AgentName, OrgId, RunId, type Transcript } from "../../src/Run.ts"
 import * as Tool from "../../src/Tool.ts"
 import { databases } from "../support/databases.ts"
 
 const org = OrgId.make("demo")
 
 const as = (org: OrgId) =>
-  Effect.provideService(Tool.Call, { id: "call", run: RunId.make("run"), org, key: "key", progress: () => Effect.void })
+  Effect.provideService(Tool.Call, { id: "call", run: RunId.make("run"), org, agent: AgentName.make("dealers"), principal: "local", key: "key", progress: () => Effect.void })
 
 type Kit = Toolkit.WithHandler<Toolkit.ToolsByName<typeof dealersPlugin.tools>>
 

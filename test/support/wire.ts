@@ -25,7 +25,7 @@ export const play = (stream: Stream.Stream<Response.StreamPartEncoded, AiError.A
         parts.push(part)
         collector.add(part)
       })).pipe(Effect.as(undefined), Effect.catch((error) => Effect.succeed(error)))
-    return { parts, answer: Option.getOrUndefined(collector.end()), error }
+    return { parts, answer: error === undefined ? Option.getOrUndefined(collector.end()) : undefined, error }
   })
 
 /** A provider as the tests ask it. */

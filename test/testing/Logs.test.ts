@@ -23,7 +23,8 @@ const literals: ReadonlyArray<readonly [tag: string, field: string, values: Read
 ]
 
 /** What an event has in some runs only. */
-const optional: ReadonlyArray<readonly [tag: string, field: string]> = [["RunStarted", "fallback"], ["TurnStarted", "waitedMs"]]
+const optional: ReadonlyArray<readonly [tag: string, field: string]> = [["RunStarted", "fallback"], ["TurnStarted", "waitedMs"],
+  ["TurnStarted", "purpose"], ["ContextCompacted", "history"], ["ContextShortened", "characters"], ["ContextShortened", "because"]]
 
 const remedy = (what: string) => `There is no stored example of ${what}: add one to test/logs with conductor export, or by hand where no run can write it yet.`
 

@@ -92,7 +92,8 @@ class Counts {
  */
 export class Decoder implements Wire.Decoder {
   readonly #requestId: string | null
-  readonly #blocks = new Map<number, Block>()
+  /** By index as text, because nobody says that it is a number. */
+  readonly #blocks = new Map<string, Block>()
   readonly #counts = new Counts()
   #started = false
   #stop: string | null = null
@@ -124,13 +125,13 @@ export class Decoder implements Wire.Decoder {
         break
       }
       case "content_block_start":
-        this.#start(event.index, event.content_block, out)
+        this.#start(String(event.index), event.content_block, out)
         break
       case "content_block_delta":
-        this.#delta(this.#blocks.get(event.index), event.delta, out)
+        this.#delta(this.#blocks.get(String(event.index)), event.delta, out)
         break
       case "content_block_stop":
-        this.#end(event.index, out)
+        this.#end(String(event.index), out)
         break
       case "message_delta":
         this.#counts.read({ ...event.usage })
@@ -168,19 +169,20 @@ export class Decoder implements Wire.Decoder {
   }
 
   #start(
-    index: number,
+    id: string,
     content: Extract<RawMessageStreamEvent, { type: "content_block_start" }>["content_block"],
     out: Array<Part>
   ): void {
-    const id = String(index)
+    // A block that begins anew at its place was not ended by its own event.
+    this.#end(id, out)
     switch (content?.type) {
       case "text":
-        this.#blocks.set(index, { type: "text", id })
+        this.#blocks.set(id, { type: "text", id })
         out.push({ type: "text-start", id })
         if (isText(content.text)) out.push({ type: "text-delta", id, delta: content.text })
         break
       case "thinking":
-        this.#blocks.set(index, {
+        this.#blocks.set(id, {
           type: "reasoning",
           id,
           signature: isText(content.signature) ? content.signature : undefined,
@@ -190,12 +192,12 @@ export class Decoder implements Wire.Decoder {
         if (isText(content.thinking)) out.push({ type: "reasoning-delta", id, delta: content.thinking })
         break
       case "redacted_thinking":
-        this.#blocks.set(index, { type: "reasoning", id, signature: undefined, redacted: String(content.data) })
+        this.#blocks.set(id, { type: "reasoning", id, signature: undefined, redacted: String(content.data) })
         out.push({ type: "reasoning-start", id })
         break
       case "tool_use": {
         const tool: ToolUse = { type: "tool", id: String(content.id), name: String(content.name), json: "" }
-        this.#blocks.set(index, tool)
+        this.#blocks.set(id, tool)
         out.push({ type: "tool-params-start", id: tool.id, name: tool.name })
         // Gateways that do not stream arguments send them whole at the start.
         if (typeof content.input === "object" && content.input !== null && Object.keys(content.input).length > 0) {
@@ -224,9 +226,9 @@ export class Decoder implements Wire.Decoder {
     }
   }
 
-  #end(index: number, out: Array<Part>): void {
-    const block = this.#blocks.get(index)
-    this.#blocks.delete(index)
+  #end(id: string, out: Array<Part>): void {
+    const block = this.#blocks.get(id)
+    this.#blocks.delete(id)
     switch (block?.type) {
       case "text":
         out.push({ type: "text-end", id: block.id })
@@ -255,9 +257,9 @@ export class Decoder implements Wire.Decoder {
 
   #finish(out: Array<Part>): void {
     const refused = this.#stop === "refusal"
-    for (const [index, block] of this.#blocks) {
+    for (const [id, block] of this.#blocks) {
       // A call that a refusal cut off is not a call.
-      if (!refused || block.type !== "tool") this.#end(index, out)
+      if (!refused || block.type !== "tool") this.#end(id, out)
     }
     const counts = this.#counts
     out.push({

@@ -95,7 +95,7 @@ export class Decoder {
 
   decode(value: unknown, out: Array<Part>): AiError.AiError | undefined {
     const chunk = fieldsOf(value)
-    if (chunk["error"] !== undefined) return classify(chunk["error"], this.#around())
+    if (chunk["error"] !== undefined && chunk["error"] !== null) return classify(chunk["error"], this.#around())
     this.#metadata(chunk, out)
     const usage = chunk["usageMetadata"]
     this.#counts.read(fieldsOf(usage))
@@ -103,7 +103,14 @@ export class Decoder {
     const parts: unknown = fieldsOf(candidate["content"])["parts"]
     if (Array.isArray(parts)) for (const part of parts) this.#part(fieldsOf(part), out)
     const failure = this.#reason(candidate, fieldsOf(chunk["promptFeedback"]))
-    if (failure !== undefined) return failure
+    if (failure !== undefined) {
+      // A slip is paid for as an answer is.
+      if (usage !== undefined) {
+        const metadata = { google: { nativeFinish: textOf(candidate["finishReason"]), requestId: this.#responseId } }
+        out.push({ type: "finish", reason: "error", usage: this.#counts.usage(), metadata })
+      }
+      return failure
+    }
     // Where the counts come after the reason, they are waited for.
     if (this.#ending !== undefined && usage !== undefined) this.#finish(out)
     return undefined

@@ -48,6 +48,7 @@ const isAnother = (delta: Delta, call: Call): boolean =>
  */
 export class Calls {
   readonly #calls: Array<Call> = []
+  readonly #ids = new Set<string>()
 
   get count(): number {
     return this.#calls.length
@@ -98,9 +99,9 @@ export class Calls {
 
   #open(call: Call, out: Array<Part>): void {
     const wanted = call.given === "" ? `call_${this.#calls.indexOf(call) + 1}` : call.given
-    const taken = new Set(this.#calls.map((other) => other.id))
     call.id = wanted
-    for (let number = 2; taken.has(call.id); number++) call.id = `${wanted}_${number}`
+    for (let number = 2; this.#ids.has(call.id); number++) call.id = `${wanted}_${number}`
+    this.#ids.add(call.id)
     call.state = "open"
     out.push({ type: "tool-params-start", id: call.id, name: call.name })
   }

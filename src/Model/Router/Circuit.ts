@@ -80,6 +80,24 @@ export const makeCircuits = Effect.fnUntraced(function*(options: Exclude<Routing
     return after
   }
 
+  /** Fails as long as the provider is to be left alone by its own word. */
+  const leftAlone = (circuit: string): Effect.Effect<void, Busy> =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const until = held.get(circuit) ?? 0
+      if (until > now) return Effect.fail(new Busy({ waitMs: until - now, why: "asked" }))
+      held.delete(circuit)
+      return Effect.void
+    })
+
+  /** Fails as long as the circuit is open, or somebody tries it. */
+  const unopened = (circuit: string): Effect.Effect<void, Busy> =>
+    Effect.flatMap(Effect.orElseSucceed(breaker.state(circuit), () => undefined), (state) =>
+      state?._tag === "Open" && !Duration.isZero(state.retryAfter)
+        ? Effect.fail(new Busy({ waitMs: Math.max(1, Duration.toMillis(state.retryAfter)), why: "failing" }))
+        : state?._tag === "HalfOpen" && state.probing
+        ? Effect.fail(new Busy({ waitMs: probeInterval, why: "failing" }))
+        : Effect.void)
+
   const guarded = <E, R>(circuit: string, attempt: Effect.Effect<Failed, E, R>): Effect.Effect<void, E | Busy, R> =>
     breaker.execute(Effect.exit(attempt), {
       key: circuit,
@@ -96,16 +114,15 @@ export const makeCircuits = Effect.fnUntraced(function*(options: Exclude<Routing
   return {
     /** True where nothing keeps anybody from asking. */
     isCalm: (circuit: string): boolean => !troubled.has(circuit) && !held.has(circuit),
+    /** Fails where an attempt through this circuit would not be made now. */
+    look: (circuit: string): Effect.Effect<void, Busy> =>
+      Effect.andThen(leftAlone(circuit), Effect.suspend(() => troubled.has(circuit) ? unopened(circuit) : Effect.void)),
     /** Makes an attempt through a circuit that is calm. */
     calmly: <E, R>(circuit: string, attempt: Effect.Effect<Failed, E, R>): Effect.Effect<void, E, R> =>
       Effect.flatMap(attempt, afterOf(circuit)),
     /** Makes an attempt through its circuit; a `Busy` comes before anything of it has begun. */
     through: <E, R>(circuit: string, attempt: Effect.Effect<Failed, E, R>): Effect.Effect<void, E | Busy, R> =>
-      Effect.flatMap(Clock.currentTimeMillis, (now) => {
-        const until = held.get(circuit) ?? 0
-        if (until > now) return Effect.fail(new Busy({ waitMs: until - now, why: "asked" }))
-        held.delete(circuit)
-        return troubled.has(circuit) ? guarded(circuit, attempt) : Effect.flatMap(attempt, afterOf(circuit))
-      })
+      Effect.andThen(leftAlone(circuit), Effect.suspend(() =>
+        troubled.has(circuit) ? guarded(circuit, attempt) : Effect.flatMap(attempt, afterOf(circuit))))
   }
 })
