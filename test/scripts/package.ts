@@ -13,7 +13,7 @@ const run = (command: string, args: ReadonlyArray<string>, cwd: string) =>
   execFileSync(command, args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] })
 
 const program = `
-import { Agent, Conductor, Keys, Model, Plugin, Tool } from "conductor-ai"
+import { Agent, Conductor, Model, Org, Plugin, Tool } from "conductor-ai"
 import { ConductorClient } from "conductor-ai/client"
 import * as Server from "conductor-ai/server"
 import * as testing from "conductor-ai/testing"
@@ -47,7 +47,7 @@ if (answer !== "It is 42.") throw new Error(answer)
 
 const served = await Effect.gen(function*() {
   const { address } = yield* HttpServer.HttpServer
-  const { key } = yield* (yield* Keys).bootstrap(Option.none())
+  const { key } = yield* (yield* Org.Keys).bootstrap(Option.none())
   const client = ConductorClient.layerFetch({ url: HttpServer.formatAddress(address), key: Option.getOrThrow(key).key })
   return yield* Effect.provide(Effect.flatMap(ConductorClient, ({ run }) => run({ agent: "mathematician", input: "Twice 21?" })), client)
 }).pipe(
