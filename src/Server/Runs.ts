@@ -90,8 +90,8 @@ export const layer = HttpApiBuilder.group(Api, "runs", Effect.fnUntraced(functio
     const isThere = (run: RunId) => Effect.as(conductor.find(run), true).pipe(Effect.catchTag("RunNotFound", () => Effect.succeed(false)))
     if (!isFirst && (yield* isThere(run))) return run
     const started = yield* begin(request, { ...named, run, dedupe: `api:${key}` }).pipe(
-      // Another process may have started it at the same time.
-      Effect.catchTag("RunConflict", (conflict) => Effect.flatMap(isThere(run), (there) => there ? Effect.succeed(run) : Effect.fail(conflict)))
+      // Somebody else may have started it at the same time, and it may even be over.
+      Effect.catchTag(["RunConflict", "Fenced"], (refused) => Effect.flatMap(isThere(run), (there) => there ? Effect.succeed(run) : Effect.fail(refused)))
     )
     if (started !== run) yield* idempotency.settle(keyed, started)
     return started

@@ -1,8 +1,10 @@
 import { assert, layer } from "@effect/vitest"
 import { Effect, Schema } from "effect"
 import { Agent, Plugin, Tool } from "../../src/index.ts"
+import { Orgs } from "../../src/Org.ts"
+import { OrgId } from "../../src/Run.ts"
 import * as testing from "../../src/testing.ts"
-import { ask, events, keyOf, type Loose, served } from "../support/api.ts"
+import { ask, type Asked, events, keyOf, type Loose, served } from "../support/api.ts"
 import { runtimes } from "../support/conductors.ts"
 import { weather } from "../support/weather.ts"
 
@@ -191,6 +193,45 @@ for (const { layer: runtime, name } of runtimes([clerk], provider)) {
         assert.strictEqual((yield* ask("/v1/keys/nothing", { method: "DELETE" })).status, 404)
         const past = yield* ask("/v1/keys", { body: { name: "late", scopes: ["admin"], expiresAt: 1 } })
         assert.deepStrictEqual([past.status, past.body._tag], [422, "KeyInvalid"])
+      }))
+
+    it.effect("shows an organisation nothing of another, whatever it asks for", () =>
+      Effect.gen(function*() {
+        const orgs = yield* Orgs
+        yield* orgs.create(`other-${name}`, "Other")
+        const key = yield* keyOf(["admin"], { org: OrgId.make(`other-${name}`) })
+        const headers = { "idempotency-key": "shared" }
+        const theirs = yield* ask("/v1/runs", { headers, body: { input: "refund", session: "secret" } })
+        yield* events(theirs.body.run, { enough: ({ event }) => event === "RunParked" })
+        const { body: listed } = yield* ask("/v1/keys")
+        const run = theirs.body.run
+        const request = `${run}.1.1`
+        const asked: ReadonlyArray<readonly [string, Asked]> = [
+          [`/v1/runs/${run}`, {}], [`/v1/runs/${run}/events`, {}], [`/v1/runs/${run}/messages`, { body: { text: "hello" } }],
+          [`/v1/runs/${run}/cancel`, { body: {} }], [`/v1/approvals/${request}`, { body: { decision: "approved" } }], ["/v1/sessions/secret", {}],
+          [`/v1/keys/${listed.keys[0].id}`, { method: "DELETE" }], ["/v1/budgets", { method: "PUT", body: { scope: `run:${run}`, limit: "1" } }]
+        ]
+        for (const [path, how] of asked) {
+          const { body, status } = yield* ask(path, { ...how, key })
+          assert.strictEqual(status, 404, path)
+          assert.notInclude(JSON.stringify(body), "refund")
+        }
+        const lists = yield* Effect.forEach([
+          "/v1/runs", `/v1/runs?session=secret`, `/v1/runs?before=ffffffff-ffff-7fff-bfff-ffffffffffff`, "/v1/sessions", "/v1/approvals", "/v1/usage?by=session",
+          "/v1/usage?by=org", "/v1/tools/usage", "/v1/errors", "/v1/budgets", `/v1/audit?run=${run}`, "/v1/audit?tool=refund"
+        ], (path) => ask(path, { key }))
+        for (const { body, status } of lists) {
+          assert.strictEqual(status, 200)
+          const empty = [body.runs, body.sessions, body.approvals, body.lines, body.tools, body.budgets, body.rows].filter(Array.isArray)
+          assert.deepStrictEqual(empty.flat(), [])
+          assert.notInclude(JSON.stringify(body), run)
+        }
+        const own = yield* ask("/v1/runs", { key, headers, body: { input: "hello", session: "secret" } })
+        assert.strictEqual(own.status, 202)
+        assert.notStrictEqual(own.body.run, run)
+        assert.strictEqual((yield* ask("/v1/sessions/secret", { key })).body.messages[0].text, "hello")
+        assert.strictEqual((yield* ask("/metrics", { key })).status, 403)
+        assert.strictEqual((yield* ask(`/v1/runs/${run}`)).body.status, "parked")
       }))
 
     it.effect("describes itself, and how it is", () =>
