@@ -33,9 +33,9 @@ describe("the tree", () => {
     assert.deepStrictEqual(naming, [])
   })
 
-  it("has no addresses but those of its providers", () => {
+  it("has no addresses but those of its providers, and of this machine", () => {
     const hosts = new Set(below("src").flatMap((file) => [...read(file).matchAll(/["'`]https?:\/\/([\w.-]+)[^"'`]*["'`]/g)].map((match) => match[1])))
-    assert.deepStrictEqual([...hosts].toSorted(), ["api.anthropic.com", "generativelanguage.googleapis.com", "openrouter.ai"])
+    assert.deepStrictEqual([...hosts].toSorted(), ["127.0.0.1", "api.anthropic.com", "generativelanguage.googleapis.com", "openrouter.ai"])
   })
 
   it("installs no client of OpenAI, directly or below anything, nor a package that wants one beside it", () => {
