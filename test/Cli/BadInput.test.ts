@@ -101,7 +101,7 @@ describe("bad input", () => {
         const { code, err, out } = yield* conductor([verb, "abc", ...place])
         assert.deepStrictEqual([code, err, out], [1, `There is no request for approval "abc": see "conductor approvals".\n`, ""])
       }
-    }), 60_000)
+    }), 180_000)
 
   it.live("a prompt of ten million characters, or of more than the program reads", () =>
     Effect.gen(function*() {
@@ -113,7 +113,7 @@ describe("bad input", () => {
       const chunk = new Uint8Array(1_000_000)
       const longer = yield* conductor(["run", "-"], { env: key, stdin: Array.from({ length: 100 }, () => chunk) })
       assert.deepStrictEqual([longer.code, /longer than 64 MB/.test(longer.err)], [2, true])
-    }), 60_000)
+    }), 180_000)
 
   it.live("no key for a model", () =>
     Effect.gen(function*() {

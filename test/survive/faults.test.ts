@@ -154,13 +154,13 @@ describe("a full disk", () => {
     Effect.gen(function*() {
       const { url } = yield* freshPostgres()
       yield* Effect.provide(livesThrough({ breaks: full, mends: emptied, says: /No space left on device/ }), onPostgres(url))
-    }), 120_000)
+    }), 240_000)
 
   it.live("is lived through (pglite, its error in a double)", () =>
     Effect.gen(function*() {
       const dir = yield* freshDirectory
       yield* Effect.provide(livesThrough({ breaks: full, mends: emptied, says: /No space left on device/ }), onPglite(dir))
-    }), 120_000)
+    }), 240_000)
 
   it.live("is lived through (postgres, a small file system)", (context) =>
     Effect.gen(function*() {
@@ -174,7 +174,7 @@ describe("a full disk", () => {
         Effect.ensuring(administer((sql) => sql.unsafe(`ALTER DATABASE ${name} SET TABLESPACE pg_default`).unprepared)),
         Effect.ensuring(administer((sql) => sql.unsafe(`DROP TABLESPACE ${name}`).unprepared))
       )
-    }), 120_000)
+    }), 240_000)
 
   it.live("is lived through (pglite, a small file system)", (context) =>
     Effect.gen(function*() {
@@ -183,7 +183,7 @@ describe("a full disk", () => {
       const dir = path.join(disk, "data")
       fs.cpSync(yield* freshDirectory, dir, { recursive: true })
       yield* Effect.provide(livesThrough(ballast(disk)), onPglite(dir))
-    }), 120_000)
+    }), 240_000)
 })
 
 describe("a database turned read-only", () => {
@@ -198,5 +198,5 @@ describe("a database turned read-only", () => {
           )
         )
       yield* Effect.provide(livesThrough({ breaks: turn("on"), mends: turn("off"), says: /read-only/ }), onPostgres(url))
-    }), 120_000)
+    }), 240_000)
 })

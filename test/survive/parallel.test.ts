@@ -65,10 +65,10 @@ describe("eight parallel tools, killed after k are complete, k = 0 to 8", () => 
     Effect.gen(function*() {
       const { url } = yield* freshPostgres()
       yield* killedAfter({ url: Redacted.value(url) })
-    }), 90_000)
+    }), 240_000)
 
   it.live("run 8 - k again, and ask the model nothing twice (pglite)", () =>
     Effect.gen(function*() {
       yield* killedAfter({ dir: yield* freshDirectory })
-    }), 90_000)
+    }), 240_000)
 })
