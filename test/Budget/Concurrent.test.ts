@@ -10,13 +10,15 @@ import { Reporter } from "../survive/processes.ts"
 import type { Place } from "../survive/worker.ts"
 import type { Orders } from "./spender.ts"
 
-/** Runs that spend; more by the environment. */
+/** Runs that spend; more, in steps of 200, by the environment. */
 const runs = Number(process.env["BUDGET_RUNS"] ?? 200)
 /** Processes that are ended in the middle. */
 const endsOf = (at: Place) => Number(process.env["BUDGET_KILLS"] ?? ("url" in at ? 3 : 2))
 
 const org = Run.OrgId.make("local")
-const limit = Money.usd("1")
+/** One dollar; for more runs as much more. */
+const dollars = runs / 200
+const limit = Money.usd(String(dollars))
 const patience = 120_000
 
 /** Keeps every committed state of the organisation's budget, as the database itself sees it. */
@@ -36,7 +38,7 @@ const look = (url: string) =>
     const sql = Context.get(services, SqlClient.SqlClient)
     const seen = { looks: 0, above: 0 }
     const once = Effect.map(sql<{ readonly above: boolean }>`
-      SELECT spent_usd + reserved_usd > 1 AS above FROM budgets WHERE scope = 'org:local'`, ([row]) => {
+      SELECT spent_usd + reserved_usd > ${dollars}::numeric AS above FROM budgets WHERE scope = 'org:local'`, ([row]) => {
       seen.looks++
       if (row?.above !== false) seen.above++
     })
@@ -85,7 +87,7 @@ const spend = async (seed: string, at: Place, workers: number): Promise<void> =>
 const figures = Effect.gen(function*() {
   const sql = yield* SqlClient.SqlClient
   const [states] = yield* sql<{ readonly states: bigint; readonly above: bigint; readonly most: string }>`
-    SELECT count(*) AS states, count(*) FILTER (WHERE spent + reserved > 1 OR excess > 0) AS above, max(spent + reserved)::text AS most FROM states`
+    SELECT count(*) AS states, count(*) FILTER (WHERE spent + reserved > ${dollars}::numeric OR excess > 0) AS above, max(spent + reserved)::text AS most FROM states`
   const wrong = yield* sql<{ readonly scope: string }>`
     SELECT scope FROM budgets b WHERE reserved_usd <> 0 OR excess_usd <> 0 OR spent_usd <> (
       SELECT coalesce(sum(c.cost_usd), 0) FROM model_calls c
@@ -114,7 +116,7 @@ const campaign = (at: Place, workers: number) =>
     assert.strictEqual(seen?.above ?? 0, 0, told)
     assert.deepStrictEqual(wrong, [], told)
     // The budget was short, and every way of ending was seen.
-    assert.isAbove(Number(states?.most), 0.95, told)
+    assert.isAbove(Number(states?.most), 0.95 * dollars, told)
     assert.strictEqual(rows.reduce((sum, row) => sum + Number(row.runs), 0), runs, told)
     for (const end of ["BudgetExceeded", "cancelled"]) assert.isTrue(rows.some((row) => row.end === end), `${end}? ${told}`)
     for (const error of ["Lost", "answered"]) assert.isTrue(errors.some((row) => row.error === error), `${error}? ${told}`)
@@ -124,7 +126,7 @@ const campaign = (at: Place, workers: number) =>
     return told
   })
 
-describe(`${runs} runs on one dollar, whose processes are killed`, () => {
+describe(`${runs} runs on ${Money.format(limit)} USD, whose processes are killed`, () => {
   it.live("never spend and reserve more, and in the end the ledger says what was spent (postgres)", () =>
     Effect.gen(function*() {
       const { url } = yield* freshPostgres()

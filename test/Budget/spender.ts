@@ -5,7 +5,7 @@
 import { Cause, Duration, Effect, Exit, Layer, ManagedRuntime, Redacted, Schedule, Schema } from "effect"
 import * as AiError from "effect/ai/AiError"
 import * as readline from "node:readline"
-import { Agent, Conductor, Plugin, Run, Tool } from "../../src/index.ts"
+import { Agent, Conductor, Model, Plugin, Run, Tool } from "../../src/index.ts"
 import { LeaseRenewal, LeaseTime } from "../../src/RunLog.ts"
 import * as testing from "../../src/testing.ts"
 import { between, chance } from "../survive/chance.ts"
@@ -97,7 +97,9 @@ const layerOf = ({ at, seed }: Orders) => {
     ? Conductor.layerPostgres({ ...options, url: Redacted.make(at.url), connections: 4 })
     : Conductor.layerEmbedded({ ...options, dir: at.dir })).pipe(Layer.provide([
       Layer.succeed(LeaseTime, Duration.millis(lease)),
-      Layer.succeed(LeaseRenewal, Duration.millis(lease / 4))
+      Layer.succeed(LeaseRenewal, Duration.millis(lease / 4)),
+      // A provider as bad as this one would be left alone for half a minute, again and again.
+      Layer.succeed(Model.Routing, { breaker: false as const })
     ]))
 }
 
