@@ -26,7 +26,8 @@ ALTER TABLE budgets ADD CONSTRAINT budgets_within_limit
 -- When an attempt was settled, by this database's clock: in which period of its budgets. Null for what was settled before.
 ALTER TABLE model_calls ADD COLUMN IF NOT EXISTS settled_at timestamptz;
 ALTER TABLE model_calls ALTER COLUMN settled_at SET DEFAULT clock_timestamp();
--- Of a row that corrects what an attempt cost, the attempt; its figures are differences.
+-- The row that this one corrects. A correction says whose attempt it is as the row that it corrects does; its cost, tokens and searches are
+-- differences, its source is the attempt's from now on, and its time is when it was made.
 ALTER TABLE model_calls ADD COLUMN IF NOT EXISTS corrects text;
 CREATE INDEX IF NOT EXISTS model_calls_corrects ON model_calls (corrects) WHERE corrects IS NOT NULL;
 

@@ -10,10 +10,6 @@ ALTER TABLE model_calls ADD COLUMN IF NOT EXISTS native_finish text;
 ALTER TABLE model_calls ADD COLUMN IF NOT EXISTS web_searches integer NOT NULL DEFAULT 0;
 -- The names of the tools that the answer called, in its order and as often as it called them, as a JSON array; null where it called none.
 ALTER TABLE model_calls ADD COLUMN IF NOT EXISTS tools jsonb;
--- The row that this one corrects. A correction says whose attempt it is as the row that it corrects does; its cost, tokens and searches are
--- differences, its source is the attempt's from now on, and its time is when it was made.
-ALTER TABLE model_calls ADD COLUMN IF NOT EXISTS corrects text;
-CREATE INDEX IF NOT EXISTS model_calls_corrects ON model_calls (corrects) WHERE corrects IS NOT NULL;
 
 -- Each attempt once, with all that corrects it: what it cost in the end, and where that figure is from. Each reader sees what row-level
 -- security shows of `model_calls`.

@@ -68,8 +68,6 @@ BEGIN
 END
 $$;
 
--- Retention ---------------------------------------------------------------------------------------------------------------------------
-
 -- The finished runs of an organisation that ended before a time and that nothing needs any more. A run goes on from the runs of its session
 -- before it, so that a session goes when all of it is over and old; so do a run and the runs below it.
 CREATE OR REPLACE FUNCTION conductor_prunable(p_org text, p_before timestamptz) RETURNS TABLE (id text, session_id text)

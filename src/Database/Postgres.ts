@@ -90,11 +90,10 @@ const remedyFor = (error: SqlError): string => {
   }
 }
 
-/** The innermost message, which is the one that says something: the driver wraps the system's. */
 /** How long connections may take to close. */
 const closeLimit = Duration.seconds(3)
 
-/** What went wrong, in the words of whoever noticed it first. */
+/** What went wrong, in the words of whoever noticed it first: the driver wraps the system's. */
 export const problemOf = (error: SqlError): string => {
   let cause: unknown = error.reason.cause
   // Several addresses of one host were tried: the first one's error stands for all.
