@@ -1,92 +1,28 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { describe as describeFailure, type Request } from "../../src/Model.ts"
-import { mock, tools } from "../support/mock.ts"
-import { ask as askAt, request, stored } from "../support/openrouter.ts"
+import { describe as describeFailure } from "../../src/Model.ts"
+import { mock } from "../support/mock.ts"
+import { ask, asked } from "../support/openrouter.ts"
+import { scenarios } from "../support/scenarios.ts"
 
-/** aimock answers as OpenRouter does under OpenRouter's path. */
-const ask = (url: string, asked?: Request) => askAt(`${url}/api/v1`, asked)
+const path = "/api/v1"
 
-describe("OpenRouter, by aimock", () => {
-  it.effect("answers", () =>
-    Effect.scoped(Effect.gen(function*() {
-      const server = yield* mock((mock) => mock.onMessage("Hello", { content: "Hi there, 🌍!", usage: { prompt_tokens: 11, completion_tokens: 7 } }))
-      const { answer, error } = yield* ask(server.url)
-      assert.isUndefined(error)
-      assert.deepStrictEqual(answer?.parts, [{ type: "text", text: "Hi there, 🌍!" }])
-      assert.strictEqual(answer?.finish, "stop")
-      assert.deepInclude(answer?.usage, { uncached: 11, output: 7 })
-    })))
-
-  it.effect("calls two tools at once, is given their results, and thinks aloud", () =>
-    Effect.scoped(Effect.gen(function*() {
-      const calls = [{ id: "call_1", name: "weather", arguments: "{\"city\":\"Lisbon\"}" }, { id: "call_2", name: "clock", arguments: "{}" }]
-      const server = yield* mock((mock) =>
-        mock.on({ hasToolResult: true }, { content: "Rain at nine." })
-          .on({ userMessage: "umbrella", hasToolResult: false }, { toolCalls: calls, reasoning: "Two questions." })
-      )
-      const messages: Array<Request["messages"][number]> = [{ role: "user", text: "Do I need an umbrella?" }]
-      const first = yield* ask(server.url, request({ tools, messages }))
-      assert.isDefined(first.answer)
-      assert.strictEqual(first.answer.finish, "tool-calls")
-      assert.deepStrictEqual(first.answer.parts, [
-        { type: "reasoning", text: "Two questions." }, ...calls.map((call) => ({ type: "tool-call" as const, ...call }))
-      ])
-      messages.push(
-        { role: "assistant", model: "openrouter:deepseek/deepseek-v4-pro-0813", parts: yield* stored(first.answer) },
-        { role: "tool", results: calls.map(({ id, name }) => ({ id, name, isFailure: false, result: `${name} ok` })) }
-      )
-      const second = yield* ask(server.url, request({ tools, messages }))
-      assert.deepStrictEqual(second.answer?.parts, [{ type: "text", text: "Rain at nine." }])
-      const sent = JSON.stringify(server.getRequests().at(-1)?.body)
-      assert.include(sent, "weather ok")
-      assert.include(sent, "Two questions.")
-    })))
-
-  it.effect("is overloaded once and then answers: repeating is the caller's to decide", () =>
-    Effect.scoped(Effect.gen(function*() {
-      const server = yield* mock((mock) =>
-        mock.on({ userMessage: "Hello", sequenceIndex: 0 }, { error: { message: "Overloaded", type: "provider_overloaded" }, status: 503 })
-          .on({ userMessage: "Hello", sequenceIndex: 1 }, { content: "Here I am." })
-      )
-      const { error } = yield* ask(server.url)
-      assert.isDefined(error)
-      assert.deepInclude(describeFailure(error), { reason: "InternalProviderError", retryable: true })
-      assert.strictEqual(server.getRequests().length, 1)
-      const { answer } = yield* ask(server.url)
-      assert.deepStrictEqual(answer?.parts, [{ type: "text", text: "Here I am." }])
-    })))
-
-  it.effect("limits the rate, and asks to be paid", () =>
-    Effect.scoped(Effect.gen(function*() {
-      const server = yield* mock((mock) =>
-        mock.on({ userMessage: "Hello", sequenceIndex: 0 }, { error: { message: "Slow down", type: "rate_limit_error" }, status: 429, retryAfter: 3 })
-          .on({ userMessage: "Hello", sequenceIndex: 1 }, { error: { message: "Insufficient credits" }, status: 402 })
-      )
-      const limited = yield* ask(server.url)
-      assert.isDefined(limited.error)
-      assert.deepInclude(describeFailure(limited.error), { reason: "RateLimitError", retryAfterMs: 3000 })
-      const spent = yield* ask(server.url)
-      assert.isDefined(spent.error)
-      assert.deepInclude(describeFailure(spent.error), { reason: "QuotaExhaustedError", retryable: false })
-    })))
-
-  it.live("breaks off in the middle", () =>
-    Effect.scoped(Effect.gen(function*() {
-      const server = yield* mock((mock) =>
-        mock.onMessage("Hello", { content: "A long answer that is cut in the middle of it." }, { chunkSize: 5, latency: 5, truncateAfterChunks: 4 })
-      )
-      const { answer, error, parts } = yield* ask(server.url)
-      assert.isUndefined(answer)
-      assert.isAbove(parts.length, 0)
-      assert.isDefined(error)
-      assert.deepInclude(describeFailure(error), { reason: "NetworkError", retryable: true })
-    })))
-
-  it.effect("refuses", () =>
-    Effect.scoped(Effect.gen(function*() {
-      const server = yield* mock((mock) => mock.onMessage("Hello", { content: "No.", finishReason: "content_filter" }))
-      const { answer } = yield* ask(server.url)
-      assert.strictEqual(answer?.finish, "content-filter")
-    })))
+scenarios("OpenRouter", asked, {
+  path,
+  model: "openrouter:deepseek/deepseek-v4-pro-0813",
+  usage: { prompt_tokens: 11, completion_tokens: 7 },
+  ids: ["call_1", "call_2"],
+  thought: { type: "reasoning", text: "Two questions." },
+  goesBack: ["Two questions."],
+  overloaded: { status: 503, type: "provider_overloaded" },
+  limited: "rate_limit_error",
+  refusal: "content_filter"
 })
+
+it.effect("OpenRouter, by aimock, asks to be paid", () =>
+  Effect.scoped(Effect.gen(function*() {
+    const server = yield* mock((mock) => mock.onMessage("Hello", { error: { message: "Insufficient credits" }, status: 402 }))
+    const { error } = yield* ask(`${server.url}${path}`)
+    assert.isDefined(error)
+    assert.deepInclude(describeFailure(error), { reason: "QuotaExhaustedError", retryable: false })
+  })))

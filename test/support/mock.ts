@@ -12,9 +12,3 @@ export const mock = (prepare: (mock: LLMock) => void): Effect.Effect<LLMock, nev
     }),
     (server) => Effect.promise(() => server.stop())
   )
-
-/** Tools that the scenarios offer. */
-export const tools = [
-  { name: "weather", description: "Tells the weather", parameters: { type: "object", properties: { city: { type: "string" } } } },
-  { name: "clock", description: "Tells the time", parameters: { type: "object", properties: {} } }
-]
