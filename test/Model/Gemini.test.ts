@@ -1,11 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, Fiber, Option, Stream } from "effect"
-import { TestClock } from "effect/testing"
-import { describe as describeFailure, IdleTimeout } from "../../src/Model.ts"
+import { Effect, Option } from "effect"
+import { describe as describeFailure } from "../../src/Model.ts"
+import { transportFaults } from "../support/faults.ts"
 import {
-  answerTo, ask, atEveryByte, call, chunk, type Chunk, errorBody, failureOf, last, models, quota, request, resolved, retryInfo, sse, usage
+  answerTo, ask, asked, atEveryByte, call, chunk, type Chunk, errorBody, failureOf, last, models, quota, request, resolved, retryInfo, sse, usage
 } from "../support/gemini.ts"
-import { replay, type Script } from "../support/replay.ts"
+import { replay } from "../support/replay.ts"
 import { type Outcome, play } from "../support/wire.ts"
 
 /** Every shape of an answer at once: thoughts, signatures on everything, calls with and without id, things that do not exist yet. */
@@ -181,53 +181,20 @@ describe("Gemini, own bytes", () => {
       assert.strictEqual(answer?.requestId, null)
       assert.strictEqual(answer?.servedModel, null)
     }))
-
-  it.effect("asks no further once the answer has ended", () =>
-    Effect.gen(function*() {
-      const { answer, error } = yield* answerTo([last("STOP", [{ text: "done" }])], undefined, { then: "hang" })
-      assert.isUndefined(error)
-      assert.strictEqual(answer?.finish, "stop")
-    }))
 })
 
 describe("Gemini, failures", () => {
   const begun = [chunk([{ text: "Hel" }])]
 
-  it.effect("an end without a reason is a failure to try again", () =>
-    Effect.gen(function*() {
-      const { answer, error, parts } = yield* answerTo(begun)
-      assert.isUndefined(answer)
-      assert.deepStrictEqual(parts.map((part) => part.type), ["response-metadata", "text-start", "text-delta"])
-      assert.isDefined(error)
-      assert.deepInclude(describeFailure(error), { reason: "NetworkError", retryable: true })
-      assert.include(describeFailure(error).message, "before its finishReason")
-    }))
-
-  it.effect("so is a chunk that is cut, and a body that is no event stream", () =>
+  it.effect("a chunk that is cut is a failure to try again", () =>
     Effect.gen(function*() {
       const body = sse([...begun, last("STOP")])
       assert.deepInclude(yield* failureOf({ body: body.slice(0, -60) }), { reason: "NetworkError", retryable: true })
-      assert.deepInclude(yield* failureOf({ body: "<html>hello</html>" }), { reason: "NetworkError", retryable: true })
-      assert.deepInclude(yield* failureOf({ body: "" }), { reason: "NetworkError", retryable: true })
     }))
 
   it.effect("an event that is not JSON is the provider's fault", () =>
     Effect.gen(function*() {
       assert.deepInclude(yield* failureOf({ body: `data: {"candidates":\r\n\r\n${sse(begun)}` }), { reason: "InternalProviderError", retryable: true })
-    }))
-
-  it.live("a reset connection is a network failure", () =>
-    Effect.gen(function*() {
-      assert.deepInclude(yield* failureOf({ body: sse(begun), then: "reset" }), { reason: "NetworkError", retryable: true })
-    }))
-
-  it.effect("so is an address where nobody listens", () =>
-    Effect.gen(function*() {
-      const server = yield* Effect.scoped(replay())
-      const { error } = yield* ask(server.url)
-      assert.isDefined(error)
-      assert.deepInclude(describeFailure(error), { reason: "NetworkError", unsent: true })
-      assert.include(describeFailure(error).message, "ECONNREFUSED")
     }))
 
   for (const [code, status, reason, retryable] of [
@@ -327,76 +294,14 @@ describe("Gemini, failures", () => {
       assert.include(describeFailure(error).message, "Set GEMINI_API_KEY to a key from https://aistudio.google.com/apikey")
       assert.strictEqual(server.received.length, 2)
     })))
-
-  it.effect("an address of OpenAI is refused, and nothing is sent", () =>
-    Effect.gen(function*() {
-      const { error } = yield* ask("https://api.openai.com/v1")
-      assert.isDefined(error)
-      assert.include(describeFailure(error).message, "unset GEMINI_BASE_URL")
-    }))
 })
 
-describe("Gemini, silence and interruption", () => {
-  const first = (script: Script, then: (fiber: Fiber.Fiber<unknown, unknown>) => Effect.Effect<void>) =>
-    Effect.scoped(Effect.gen(function*() {
-      const server = yield* replay(script)
-      const model = yield* Effect.provide(resolved, models(server.url))
-      const fiber = yield* Effect.forkChild(play(model.stream(request())))
-      yield* server.written
-      yield* then(fiber)
-      yield* server.closed
-      return fiber
-    }))
-
-  it.live("silence is told as a network failure, before the headers as well, and closes the connection", () =>
-    Effect.scoped(Effect.gen(function*() {
-      const server = yield* replay({ body: sse([chunk([])]), then: "hang" }, { body: "", then: "hang" })
-      for (const parts of [1, 0]) {
-        const outcome = yield* ask(server.url)
-        assert.strictEqual(outcome.parts.length, parts)
-        assert.isDefined(outcome.error)
-        assert.deepInclude(describeFailure(outcome.error), { reason: "NetworkError", retryable: true })
-        assert.include(describeFailure(outcome.error).message, "nothing came for 400 ms")
-      }
-      yield* server.closed
-    })).pipe(Effect.provideService(IdleTimeout, Duration.millis(400))))
-
-  it.live("bytes count as life, though they say nothing", () =>
-    Effect.gen(function*() {
-      const comment = ": still here\n\n"
-      const { answer } = yield* answerTo([], undefined, { body: comment.repeat(30) + sse([last("STOP", [{ text: "late" }])]), pieces: comment.length, gap: 25 })
-      assert.strictEqual(answer?.finish, "stop")
-    }).pipe(Effect.provideService(IdleTimeout, Duration.millis(200))), 20_000)
-
-  it.effect("by default a minute of the clock passes", () =>
-    Effect.scoped(Effect.gen(function*() {
-      const server = yield* replay({ body: sse([chunk([])]), then: "hang" })
-      const begun = yield* Deferred.make<void>()
-      const model = yield* Effect.provide(resolved, models(server.url))
-      const fiber = yield* Effect.forkChild(play(Stream.tap(model.stream(request()), () => Deferred.succeed(begun, undefined))))
-      yield* Deferred.await(begun)
-      yield* TestClock.adjust("59 seconds")
-      assert.isUndefined(fiber.pollUnsafe())
-      yield* TestClock.adjust("62 seconds")
-      const { error } = yield* Fiber.join(fiber)
-      assert.isDefined(error)
-      assert.include(describeFailure(error).message, "nothing came for 60000 ms")
-    })))
-
-  it.live("interruption closes the connection", () =>
-    Effect.gen(function*() {
-      const fiber = yield* first({ body: sse([chunk([])]), then: "hang" }, (fiber) => Fiber.interrupt(fiber))
-      assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(fiber)))
-    }))
-
-  it.live("so does a reader that has had enough", () =>
-    Effect.scoped(Effect.gen(function*() {
-      const server = yield* replay({ body: sse([chunk([{ text: "a" }]), chunk([{ text: "b" }])]), then: "hang" })
-      const model = yield* Effect.provide(resolved, models(server.url))
-      const parts = yield* Stream.runCollect(Stream.take(model.stream(request()), 2))
-      assert.strictEqual(parts.length, 2)
-      yield* server.closed
-    })))
+transportFaults("Gemini", asked, {
+  begun: sse([chunk([{ text: "Hel" }])]),
+  begins: ["response-metadata", "text-start", "text-delta"],
+  rest: sse([last("STOP", [{ text: "lo" }])]),
+  keepAlive: ": still here\n\n",
+  ending: "before its finishReason"
 })
 
 describe("Gemini, counting", () => {
