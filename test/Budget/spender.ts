@@ -40,7 +40,10 @@ const agent = Agent.make("spender", {
 
 const tooMany = AiError.make({ module: "spender", method: "chat", reason: new AiError.RateLimitError({ retryAfter: Duration.millis(20) }) })
 
-/** The model: slow, dear and not to be relied on. Nobody asks it for the same twice in the same way. */
+/**
+ * The model: slow, dear and not to be relied on. Asked again, it does as chance has it; but the prompt of a run counts as much each time,
+ * because what was billed for a prompt bounds what the next one can cost.
+ */
 const modelOf = (seed: string) => {
   let asked = 0
   return testing.script((request) => {
@@ -53,7 +56,7 @@ const modelOf = (seed: string) => {
       delay: luck > 0.97 ? 1_200 : between(0, 60, "delay", ...by),
       text: "So be it.",
       toolCalls: turn > turns ? [] : [{ name: "look" }],
-      usage: { uncached: between(1, 1_000, "in", ...by), output: Math.min(between(1, 600, "out", ...by), request.maxOutput) },
+      usage: { uncached: between(1, 1_000, "in", seed, n), output: Math.min(between(1, 600, "out", ...by), request.maxOutput) },
       ...(luck < 0.08 ? { fail: tooMany } : luck < 0.14 ? { fail: tooMany, failAfter: 2 } : luck < 0.2 ? { cut: true as const } : {})
     }
   })
