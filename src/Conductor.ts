@@ -136,7 +136,6 @@ export class Conductor extends Context.Service<Conductor, {
     })
 
     const result = Effect.fn("Conductor.result")(function*(run: RunId): Effect.fn.Return<RunResult<unknown>, RunError> {
-      yield* as((log) => log.find(run))
       const state = yield* runs.settled(run)
       if (state.status === "cancelled") {
         return yield* new Cancelled({ by: state.cancel?.by ?? "unknown", reason: state.cancel?.reason ?? null })

@@ -9,6 +9,7 @@ import * as Stream from "effect/Stream"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Agent from "./Agent.ts"
 import { Inbox } from "./Inbox.ts"
+import { CurrentOrg } from "./Org.ts"
 import {
   type AgentNotRegistered, clean, type Fenced, InvalidInput, isOver, type Limits, maxText, type ModelRef, type OrgId, RunConflict, RunId,
   type RunNotFound, type RunState, SessionId, type ShuttingDown, StorageFailed, type Transcript
@@ -66,7 +67,7 @@ export type StartError = AgentNotRegistered | InvalidInput | RunConflict | Shutt
 export class Runs extends Context.Service<Runs, {
   /** Starts a run; when this returns, it is durable and under way. */
   readonly start: (start: Start) => Effect.Effect<RunId, StartError>
-  /** Waits until a run is over or parked. */
+  /** Waits until a run of the current organisation is over or parked. */
   readonly settled: (run: RunId) => Effect.Effect<RunState, RunNotFound | StorageFailed | Fenced>
   /** Lets a failed run go on from its log, under its limits counted anew. */
   readonly retry: (run: RunId, options: { readonly principal: string; readonly limits?: Partial<Limits> }) => Effect.Effect<
@@ -158,7 +159,10 @@ export class Runs extends Context.Service<Runs, {
     })
 
     const settled = Effect.fn("Runs.settled")(function*(run: RunId) {
+      const org = yield* CurrentOrg
       yield* claims.claimed(run)
+      // The look keeps what is another's away; of a run that is performed here it is known whose it is.
+      if (claims.orgOf(run) !== org) yield* log.as(org).find(run)
       // A command that nobody has heard yet is about to wake it up.
       if (claims.stopped(run) === undefined && (yield* inbox.waiting(run)).length > 0) yield* claims.attend(run)
       const stopped = claims.stopped(run)

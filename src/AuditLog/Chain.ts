@@ -1,5 +1,5 @@
 /**
- * The canonical form of the audit trail, version 1. SQL (`conductor_project_trail` in `sql/005_flush.sql`) writes it; this module verifies
+ * The canonical form of the audit trail, version 1. SQL (`conductor_project_trail` in `sql/012_trail.sql`) writes it; this module verifies
  * it and writes the twin in memory.
  *
  * ```

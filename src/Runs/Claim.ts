@@ -16,7 +16,7 @@ import { Inbox } from "../Inbox.ts"
 import type { Models, Router } from "../Model.ts"
 import { CurrentOrg, CurrentPrincipal } from "../Org.ts"
 import {
-  AgentNotRegistered, type DefinitionHash, Fenced, fold, isOver, type RunConflict, type RunEvent, type RunId, type RunState, ShuttingDown, StorageFailed
+  AgentNotRegistered, type DefinitionHash, Fenced, fold, isOver, type OrgId, type RunConflict, type RunEvent, type RunId, type RunState, ShuttingDown, StorageFailed
 } from "../Run.ts"
 import { type AppendError, RunLog, Store } from "../RunLog.ts"
 import * as Telemetry from "../Telemetry.ts"
@@ -271,6 +271,8 @@ export const makeClaims = Effect.gen(function*() {
     /** The runs that this process performs. */
     performed: (): ReadonlyArray<RunId> => [...handles.keys()],
     stopped: (run: RunId): Stopped | undefined => handles.get(run)?.stopped,
+    /** Whose a run is that this process performs. */
+    orgOf: (run: RunId): OrgId | undefined => handles.get(run)?.journal.state().started.org,
     /** Interrupts every run without waiting for any. */
     drop: Effect.sync(() => {
       for (const { fiber } of handles.values()) fiber?.interruptUnsafe()
