@@ -45,6 +45,14 @@ export const timed = async (action: () => Promise<unknown>): Promise<number> => 
   return performance.now() - start
 }
 
+/** Milliseconds that this thread works on an action: what else runs on the machine takes time from it, and not this. */
+export const worked = async (action: () => Promise<unknown>): Promise<number> => {
+  const before = process.threadCpuUsage()
+  await action()
+  const { system, user } = process.threadCpuUsage(before)
+  return (user + system) / 1000
+}
+
 const collect = (): void => {
   if (globalThis.gc === undefined) throw new Error("Run with --expose-gc")
   globalThis.gc()

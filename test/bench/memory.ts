@@ -1,14 +1,17 @@
 /** What a step costs in memory: time and allocation, beside the same work written by hand. Started by `main.ts` as a process of its own. */
 import { Effect, ManagedRuntime } from "effect"
 import { Conductor } from "../../src/index.ts"
-import { allocated, collect, interleave, median, ratios, spread, table, timed } from "./measure.ts"
+import { allocated, collect, interleave, median, ratios, spread, table, worked } from "./measure.ts"
 import { agent, conductorRuns, effectLoop, isAudited, optionsOf, partsOf, plainLoop, providerOf, steps, unlimited } from "./subject.ts"
 
-/** A fresh runtime for each round, because what it keeps of its runs goes with it. */
+/**
+ * A fresh runtime for each round, because what it keeps of its runs goes with it; warm, because code that was compiled for the one before
+ * is thrown away with it.
+ */
 const withConductor = async (use: (runtime: ManagedRuntime.ManagedRuntime<Conductor, unknown>) => Promise<number>) => {
   const runtime = ManagedRuntime.make(Conductor.layerMemory(optionsOf()))
   try {
-    await runtime.runPromise(conductorRuns(2, 1))
+    await runtime.runPromise(conductorRuns(200, 1))
     collect()
     return await use(runtime)
   } finally {
@@ -23,22 +26,22 @@ const measure = async (rounds: number) => {
     for (let run = 0; run < runs; run++) await plainLoop(turns)
   }
   const loop = (runs: number) => Effect.runPromise(Effect.repeat(effectLoop(provider), { times: runs - 1 }))
-  const [many, few] = [400, 80]
+  const [many, few] = [800, 200]
   const perStep = (value: number, runs: number, unit: number) => value * unit / (runs * steps)
 
   await plain(many)
   await loop(many)
-  for (let warm = 0; warm < 4; warm++) await withConductor((runtime) => timed(() => runtime.runPromise(conductorRuns(few, 1))))
+  for (let warm = 0; warm < 3; warm++) await withConductor((runtime) => worked(() => runtime.runPromise(conductorRuns(few, 1))))
 
   const quiet = (action: () => Promise<unknown>) => {
     collect()
-    return timed(action)
+    return worked(action)
   }
   const time = await interleave(rounds, {
     plain: async () => perStep(await quiet(() => plain(many)), many, 1000),
     loop: async () => perStep(await quiet(() => loop(many)), many, 1000),
-    conductor: () => withConductor(async (runtime) => perStep(await timed(() => runtime.runPromise(conductorRuns(few, 1))), few, 1000)),
-    unlimited: () => withConductor(async (runtime) => perStep(await timed(() => runtime.runPromise(conductorRuns(few, 1, unlimited))), few, 1000))
+    conductor: () => withConductor(async (runtime) => perStep(await worked(() => runtime.runPromise(conductorRuns(few, 1))), few, 1000)),
+    unlimited: () => withConductor(async (runtime) => perStep(await worked(() => runtime.runPromise(conductorRuns(few, 1, unlimited))), few, 1000))
   })
   const spaceOf = (performer: typeof agent) =>
     withConductor(async (runtime) => perStep(await allocated(() => runtime.runPromise(conductorRuns(few, 1, performer))), few, 1 / 1024))
@@ -50,7 +53,7 @@ const measure = async (rounds: number) => {
   })
   const audited = await withConductor((runtime) => runtime.runPromise(Effect.map(isAudited, Number)))
 
-  console.log(`Memory: a run of ${steps} steps and an answer, one run at a time; medians of ${rounds} interleaved rounds, allocation of 5.`)
+  console.log(`Memory: a run of ${steps} steps and an answer, one run at a time; CPU time of the thread, medians of ${rounds} interleaved rounds, allocation of 5.`)
   console.log(`Conductor in memory with a run budget, spans and audit ${audited === 1 ? "on" : "NOT WIRED"}; allocation from V8's GC profiler and heap statistics.`)
   const row = (name: string, key: keyof typeof time) => [
     name,
