@@ -164,8 +164,50 @@ BEGIN
     v_keys := v_index -> v_ask.org;
     v_places := '{}';
     v_free := NULL;
+    v_granted := NULL;
+    -- What is left once the attempts that have ended are settled; that they are is not kept where the append is refused.
     FOR i IN 1 .. cardinality(v_ask.scopes) LOOP
       v_at := (v_keys ->> v_ask.scopes[i])::integer;
+      v_places[i] := v_at;
+      CONTINUE WHEN v_at IS NULL OR v_ask.want IS NULL;
+      v_left := v_limit[v_at] - v_spent[v_at] - v_reserved[v_at];
+      IF v_ask.cost IS NOT NULL THEN v_left := v_left - v_ask.cost + least(v_reserved[v_at], v_ask.back[i]); END IF;
+      IF v_free IS NULL OR v_left < v_free THEN
+        v_free := v_left;
+        v_tightest := i;
+      END IF;
+    END LOOP;
+
+    IF v_free IS NOT NULL THEN
+      IF v_ask.want = '{}' THEN
+        v_verdicts := array_append(v_verdicts, jsonb_build_object('append', v_ask.append, 'refuse', jsonb_build_object('_tag', 'UnpricedModel')));
+        CONTINUE;
+      END IF;
+      -- As much output as the tightest scope still pays for, after the input.
+      v_granted := -1;
+      IF v_free >= v_ask.want[1] THEN
+        v_granted := v_ask.want[3];
+        IF v_ask.want[2] > 0 THEN v_granted := least(v_granted, div((v_free - v_ask.want[1]) * 1000000, v_ask.want[2])); END IF;
+      END IF;
+      IF v_granted < v_ask.want[4] THEN
+        v_at := v_places[v_tightest];
+        SELECT jsonb_build_object('append', v_ask.append, 'refuse', jsonb_strip_nulls(jsonb_build_object(
+          '_tag', 'BudgetExceeded', 'scope', b.scope, 'limit', trim_scale(v_limit[v_at])::text,
+          'spent', trim_scale(v_spent[v_at] + coalesce(v_ask.cost, 0))::text,
+          'reserved', trim_scale(v_reserved[v_at] - least(v_reserved[v_at], coalesce(v_ask.back[v_tightest], 0)))::text,
+          'asked', trim_scale(v_ask.want[1] + ceil(v_ask.want[4] * v_ask.want[2] * 1000000) * 0.000000000001)::text,
+          'period', nullif(b.period, 'none'), 'until', to_char(b.until AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))))
+        INTO v_patch FROM budgets b WHERE b.org_id = v_org[v_at] AND b.scope = v_scope[v_at];
+        v_verdicts := array_append(v_verdicts, v_patch);
+        CONTINUE;
+      END IF;
+      v_amount := v_ask.want[1] + ceil(v_granted * v_ask.want[2] * 1000000) * 0.000000000001;
+    END IF;
+
+    v_scopes := '{}';
+    v_patch := NULL;
+    FOR i IN 1 .. cardinality(v_ask.scopes) LOOP
+      v_at := v_places[i];
       CONTINUE WHEN v_at IS NULL;
       IF v_ask.cost IS NOT NULL THEN
         v_back := v_ask.back[i];
@@ -176,40 +218,7 @@ BEGIN
             v_excess[v_at] + greatest(v_ask.cost - v_back, 0), greatest(v_spent[v_at] + v_reserved[v_at] - v_limit[v_at], 0));
         END IF;
       END IF;
-      v_left := v_limit[v_at] - v_spent[v_at] - v_reserved[v_at];
-      CONTINUE WHEN v_left IS NULL;
-      v_places := v_places || v_at;
-      IF v_free IS NULL OR v_left < v_free THEN
-        v_free := v_left;
-        v_tightest := v_at;
-      END IF;
-    END LOOP;
-    CONTINUE WHEN v_free IS NULL OR v_ask.want IS NULL;
-
-    IF v_ask.want = '{}' THEN
-      v_verdicts := array_append(v_verdicts, jsonb_build_object('append', v_ask.append, 'refuse', jsonb_build_object('_tag', 'UnpricedModel')));
-      CONTINUE;
-    END IF;
-    -- As much output as the tightest scope still pays for, after the input.
-    v_granted := -1;
-    IF v_free >= v_ask.want[1] THEN
-      v_granted := v_ask.want[3];
-      IF v_ask.want[2] > 0 THEN v_granted := least(v_granted, div((v_free - v_ask.want[1]) * 1000000, v_ask.want[2])); END IF;
-    END IF;
-    IF v_granted < v_ask.want[4] THEN
-      SELECT jsonb_build_object('append', v_ask.append, 'refuse', jsonb_strip_nulls(jsonb_build_object(
-        '_tag', 'BudgetExceeded', 'scope', b.scope, 'limit', trim_scale(v_limit[v_tightest])::text,
-        'spent', trim_scale(v_spent[v_tightest])::text, 'reserved', trim_scale(v_reserved[v_tightest])::text,
-        'asked', trim_scale(v_ask.want[1] + ceil(v_ask.want[4] * v_ask.want[2] * 1000000) * 0.000000000001)::text,
-        'period', nullif(b.period, 'none'), 'until', to_char(b.until AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))))
-      INTO v_patch FROM budgets b WHERE b.org_id = v_org[v_tightest] AND b.scope = v_scope[v_tightest];
-      v_verdicts := array_append(v_verdicts, v_patch);
-      CONTINUE;
-    END IF;
-    v_amount := v_ask.want[1] + ceil(v_granted * v_ask.want[2] * 1000000) * 0.000000000001;
-    v_scopes := '{}';
-    v_patch := NULL;
-    FOREACH v_at IN ARRAY v_places LOOP
+      CONTINUE WHEN v_granted IS NULL OR v_limit[v_at] IS NULL;
       v_reserved[v_at] := v_reserved[v_at] + v_amount;
       v_scopes := v_scopes || v_scope[v_at];
       IF v_spent[v_at] >= v_mark[v_at] THEN
@@ -222,6 +231,7 @@ BEGIN
         INTO v_patch FROM budgets b WHERE b.org_id = v_org[v_at] AND b.scope = v_scope[v_at];
       END IF;
     END LOOP;
+    CONTINUE WHEN v_granted IS NULL;
     v_verdicts := array_append(v_verdicts, jsonb_build_object('append', v_ask.append, 'patch', jsonb_build_object(
       'maxOutput', v_granted, 'reserved', trim_scale(v_amount)::text, 'scopes', to_jsonb(v_scopes))
       || CASE WHEN v_patch IS NULL THEN '{}' ELSE jsonb_build_object('warnings', v_patch) END));

@@ -106,15 +106,20 @@ export const judge: Gate["judge"] = (appends, isOut, tables, at) => {
     const all = ask === undefined ? undefined : budgets.of(ask.state.org)
     if (ask === undefined || all === undefined) continue
     const accounts: Array<Account> = []
+    const unsettled: Array<Account> = []
     ask.scopes.forEach((scope, place) => {
       const account = all.get(scope)
       if (account === undefined) return
       roll(account, now)
+      if (ask.settle !== undefined && ask.reserve !== undefined) unsettled.push({ ...account })
       if (ask.settle !== undefined) settle(account, ask.settle.cost, ask.settle.back[place] ?? Money.zero)
       accounts.push(account)
     })
     const verdict = ask.reserve === undefined ? undefined : admit(index, ask.reserve, accounts)
-    if (verdict !== undefined) verdicts.push(verdict)
+    if (verdict === undefined) continue
+    verdicts.push(verdict)
+    // What is refused is not written, and what it would have settled is settled with what is written in its place.
+    if ("refuse" in verdict) unsettled.forEach((before, place) => Object.assign(accounts[place] ?? {}, before))
   }
   return verdicts
 }

@@ -3,7 +3,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import { type RunId, StorageFailed } from "../Run.ts"
-import type { Append, AppendError, Step } from "./Append.ts"
+import { type Append, type AppendError, replaceLast, type Step } from "./Append.ts"
 import type { Hub } from "./Hub.ts"
 import type { BadBatch, Outcome, Store } from "./Store.ts"
 
@@ -27,34 +27,48 @@ const batchSize = 500
 /** So many runs have to wait before a second flush begins beside the first: fewer cost more than they gain. */
 const secondLane = 50
 
-/** An append that nothing can refuse for what it is: one without a reservation that neither begins, ends nor parks its run. */
-const isPlain = ({ reserve, steps: [first, ...rest] }: Append): boolean =>
-  reserve === undefined && first.before !== undefined && (rest.at(-1) ?? first).after.status === "running"
+/** An append that neither begins, ends nor parks its run. Without a reservation nothing can refuse it for what it is. */
+const goesOn = ({ steps: [first, ...rest] }: Append): boolean =>
+  first.before !== undefined && (rest.at(-1) ?? first).after.status === "running"
 
-const merge = (a: Append, b: Append): Append => {
-  const steps: [Step, ...Array<Step>] = [a.steps[0], ...a.steps.slice(1), ...b.steps]
-  return { run: a.run, epoch: a.epoch, steps, consumes: b.consumes.length === 0 ? a.consumes : [...a.consumes, ...b.consumes] }
+const merge = (a: Append, { consumes, reserve, steps: more }: Append): Append => {
+  const steps: [Step, ...Array<Step>] = [a.steps[0], ...a.steps.slice(1), ...more]
+  const merged = { run: a.run, epoch: a.epoch, steps, consumes: consumes.length === 0 ? a.consumes : [...a.consumes, ...consumes] }
+  return reserve === undefined ? merged : { ...merged, reserve }
 }
 
-/** Puts plain appends of one run that follow each other together, so that they cost as one. */
+/** Puts appends of one run that go on, and at most the last of which reserves something, together, so that they cost as one. */
 const group = (items: ReadonlyArray<Item>): ReadonlyArray<Group> => {
   const groups: Array<Group> = []
   const open = new Map<RunId, Group>()
   for (const item of items) {
     const { append } = item
-    const plain = isPlain(append)
-    const last = open.get(append.run)
-    if (plain && last !== undefined && last.append.epoch === append.epoch) {
-      last.append = merge(last.append, append)
-      last.items.push(item)
-      continue
+    const joins = goesOn(append)
+    let own = open.get(append.run)
+    if (joins && own !== undefined && own.append.epoch === append.epoch) {
+      own.append = merge(own.append, append)
+      own.items.push(item)
+    } else {
+      own = { append, items: [item] }
+      groups.push(own)
     }
-    const next: Group = { append, items: [item] }
-    groups.push(next)
-    if (plain) open.set(append.run, next)
+    if (joins && append.reserve === undefined) open.set(append.run, own)
     else open.delete(append.run)
   }
   return groups
+}
+
+/** The append of an item as it was written in its group: what is granted changes the last event, which is that of the last item. */
+const writtenOf = ({ append }: Item, { items }: Group, written: Append): Append => {
+  if (items.length === 1) return written
+  return append.reserve === undefined ? append : { ...append, steps: replaceLast(append.steps, written.steps.at(-1) ?? written.steps[0]) }
+}
+
+/** A refused reservation does not refuse what was written before it: that goes by itself. */
+const apart = (one: Group, outcome: Outcome): ReadonlyArray<Group> => {
+  const last = one.items.at(-1)
+  if (outcome._tag !== "Refused" || one.items.length === 1 || last?.append.reserve === undefined) return []
+  return [...group(one.items.slice(0, -1)), { append: last.append, items: [last] }]
 }
 
 const broken = (defect: unknown): StorageFailed =>
@@ -69,14 +83,13 @@ export const makeWriter = Effect.fnUntraced(function*(store: Store["Service"], h
   const waiting = new Map<RunId, Array<Item>>()
   const ready = yield* Latch.make(false)
 
-  const settle = ({ items }: Group, outcome: Outcome) => {
-    for (const item of items) {
+  const settle = (one: Group, outcome: Outcome) => {
+    for (const item of one.items) {
       if (outcome._tag === "Refused") {
         Deferred.doneUnsafe(item.pending, Effect.fail(outcome.error))
         continue
       }
-      // Only an append by itself is changed by what is granted to it.
-      const append = items.length === 1 ? outcome.append : item.append
+      const append = writtenOf(item, one, outcome.append)
       observe(append)
       if (hub.isHeard(append.run)) {
         hub.publish(append.run, { _tag: "Events", events: append.steps.map((step) => step.logged) })
@@ -106,11 +119,16 @@ export const makeWriter = Effect.fnUntraced(function*(store: Store["Service"], h
       Effect.catchDefect((defect) => Effect.fail<BadBatch>({ _tag: "BadBatch", error: broken(defect) })),
       Effect.matchEffect({
         onSuccess: (outcomes) =>
-          Effect.sync(() => {
+          Effect.suspend(() => {
+            const again: Array<Group> = []
             for (const [index, outcome] of outcomes.entries()) {
               const one = groups[index]
-              if (one !== undefined) settle(one, outcome)
+              if (one === undefined) continue
+              const parts = apart(one, outcome)
+              if (parts.length === 0) settle(one, outcome)
+              else again.push(...parts)
             }
+            return again.length === 0 ? Effect.void : write(again)
           }),
         onFailure: (failure) => {
           if (failure._tag === "BadBatch" && groups.length > 1) {

@@ -97,7 +97,7 @@ const figures = Effect.gen(function*() {
   const errors = yield* sql<{ readonly error: string; readonly calls: bigint }>`
     SELECT coalesce(error, 'answered') AS error, count(*) AS calls FROM model_calls GROUP BY 1 ORDER BY 1`
   const [ledger] = yield* sql<{ readonly cost: string; readonly budgets: bigint }>`
-    SELECT sum(cost_usd)::text AS cost, (SELECT count(*) FROM budgets) AS budgets FROM model_calls`
+    SELECT trim_scale(sum(cost_usd))::text AS cost, (SELECT count(*) FROM budgets) AS budgets FROM model_calls`
   const balance = (yield* (yield* Budget).list(org)).find(({ scope }) => scope === `org:${org}`)
   return { states, wrong, rows, errors, ledger, balance }
 })
@@ -122,7 +122,7 @@ const campaign = (at: Place, workers: number) =>
     for (const error of ["Lost", "answered"]) assert.isTrue(errors.some((row) => row.error === error), `${error}? ${told}`)
     assert.strictEqual(Number(ledger?.budgets), 1 + runs, told)
     assert.strictEqual(balance?.reserved, 0n, told)
-    assert.strictEqual(Money.format(balance?.spent ?? Money.zero), Money.format(Money.usd(String(ledger?.cost).replace(/0+$/, ""))), told)
+    assert.strictEqual(Money.format(balance?.spent ?? Money.zero), Money.format(Money.usd(String(ledger?.cost))), told)
     return told
   })
 
