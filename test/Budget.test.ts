@@ -1,5 +1,5 @@
 import { assert, layer } from "@effect/vitest"
-import { DateTime, Effect } from "effect"
+import { DateTime, Deferred, Effect } from "effect"
 import { AuditLog } from "../src/AuditLog.ts"
 import { Budget } from "../src/Budget.ts"
 import * as Money from "../src/Money.ts"
@@ -80,6 +80,37 @@ for (const { layer: store, name } of stores) {
         yield* log.append(answer(run, granted, "0.15"))
         assert.strictEqual(yield* balance(run), "1 0.15 0")
         assert.strictEqual(yield* balance(run, `org:${run.org}`), "5 0.15 0")
+      }))
+
+    it.effect("settles an answer and admits the next request in one go, with what the answer left", () =>
+      Effect.gen(function*() {
+        const log = yield* RunLog
+        const run = yield* begin("0.3")
+        const first = yield* log.append(ask(run))
+        const answered = log.submit(answer(run, first, "0.15"))
+        const next = yield* Deferred.await(log.submit(ask(run)))
+        yield* Deferred.await(answered)
+        assert.strictEqual(next.steps.length, 1)
+        assert.strictEqual(next.steps[0].after.attempt?.maxOutput, 500)
+        assert.strictEqual(yield* balance(run), "0.3 0.15 0.15")
+        assert.strictEqual((yield* log.state(run.run)).attempt?.maxOutput, 500)
+      }))
+
+    it.effect("keeps and settles an answer once where the request that came with it is refused", () =>
+      Effect.gen(function*() {
+        const log = yield* RunLog
+        const run = yield* begin("0.25")
+        const first = yield* log.append(ask(run))
+        const answered = log.submit(answer(run, first, "0.15"))
+        const error = yield* Effect.flip(Deferred.await(log.submit(ask(run))))
+        assert.isTrue(error._tag === "BudgetExceeded")
+        if (error._tag === "BudgetExceeded") {
+          assert.deepStrictEqual([error.limit, error.spent, error.reserved, error.asked].map(Money.format), ["0.25", "0.15", "0", "0.11"])
+        }
+        yield* Deferred.await(answered)
+        assert.strictEqual(yield* balance(run), "0.25 0.15 0")
+        assert.strictEqual((yield* log.find(run.run)).seq, 3)
+        assert.strictEqual((yield* log.state(run.run)).turns, 1)
       }))
 
     it.effect("charges a budget that was set while a request was under way, without releasing what it never held", () =>

@@ -64,7 +64,10 @@ const writtenOf = ({ append }: Item, { items }: Group, written: Append): Append 
   return append.reserve === undefined ? append : { ...append, steps: replaceLast(append.steps, written.steps.at(-1) ?? written.steps[0]) }
 }
 
-/** A refused reservation does not refuse what was written before it: that goes by itself. */
+/**
+ * A refused reservation does not refuse what the run did before it: that goes by itself, a moment later. Until then what its attempt
+ * holds is held.
+ */
 const apart = (one: Group, outcome: Outcome): ReadonlyArray<Group> => {
   const last = one.items.at(-1)
   if (outcome._tag !== "Refused" || one.items.length === 1 || last?.append.reserve === undefined) return []

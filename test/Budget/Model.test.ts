@@ -185,21 +185,24 @@ const play = Effect.fnUntraced(function*(acts: ReadonlyArray<Act>) {
         break
       case "turns": {
         // All are submitted before any is waited for, so that a flush takes several.
-        const pending = act.turns.map(({ run: number, share, want }) => {
+        const pending = act.turns.flatMap(({ run: number, share, want }) => {
           const run = runs[number]
           assert.isDefined(run)
-          const granted = open.get(run.run)
-          if (granted === undefined) {
+          const next = () => {
             const expected = reference.reserve(scopesOf(run), want)
             return { run, expected, begins: true, done: log.submit(ask(run, want)) }
           }
+          const granted = open.get(run.run)
+          if (granted === undefined) return [next()]
           open.delete(run.run)
           const attempt = granted.steps[0].after.attempt
           assert.isNotNull(attempt)
           // Some cost nothing, some more than was set aside for them.
           const cost = attempt.reserved * BigInt(share) / 100n
           reference.settle(scopesOf(run), cost, attempt.reserved, attempt.scopes)
-          return { run, expected: "", begins: false, done: log.submit(answer(run, granted, Money.format(cost as Money.Money))) } // likewise
+          const ended = { run, expected: "", begins: false, done: log.submit(answer(run, granted, Money.format(cost as Money.Money))) } // likewise
+          // One that is alone asks for its next turn in the same go.
+          return act.turns.length === 1 ? [ended, next()] : [ended]
         })
         for (const { begins, done, expected, run } of pending) {
           const result = yield* Effect.result(Deferred.await(done))
