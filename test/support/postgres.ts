@@ -9,6 +9,7 @@ import * as path from "node:path"
 import type { TestProject } from "vitest/node"
 import { Database } from "../../src/Database.ts"
 import { ownFolder } from "../../src/Database/Migrations.ts"
+import { seedOf } from "./chance.ts"
 import { makeServer } from "./server.ts"
 
 declare module "vitest" {
@@ -21,10 +22,14 @@ declare module "vitest" {
     readonly migrations: string
     /** A directory for whatever a test file makes, removed at the end. */
     readonly scratch: string
+    /** What all chance in the tests follows from; another by `CONDUCTOR_SEED`. */
+    readonly seed: string
   }
 }
 
 export default async function setup(project: TestProject) {
+  const seed = seedOf(process.env["CONDUCTOR_SEED"])
+  if (seed !== seedOf(undefined)) console.log(`All chance follows from CONDUCTOR_SEED=${seed}`)
   const scratch = fs.mkdtempSync(path.join(os.tmpdir(), "conductor-test-"))
   // The server runs as another user when the tests run as root.
   fs.chmodSync(scratch, 0o755)
@@ -50,6 +55,7 @@ export default async function setup(project: TestProject) {
     project.provide("embeddedTemplate", embeddedTemplate)
     project.provide("migrations", migrations)
     project.provide("scratch", scratch)
+    project.provide("seed", seed)
   } catch (cause) {
     await teardown()
     throw cause
