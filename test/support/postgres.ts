@@ -27,10 +27,20 @@ declare module "vitest" {
   }
 }
 
+/** Bytes that both databases of a run of the tests have at most, with room to spare. */
+const room = 6 * 2 ** 30
+
+/** Where databases are made for the tests: in memory, where there is room, because one is copied there in a twentieth of the time. */
+const roomiest = (): string => {
+  const memory = "/dev/shm"
+  const { bavail, bsize } = fs.existsSync(memory) ? fs.statfsSync(memory) : { bavail: 0, bsize: 0 }
+  return bavail * bsize > room && process.availableMemory() > room ? memory : os.tmpdir()
+}
+
 export default async function setup(project: TestProject) {
   const seed = seedOf(process.env["CONDUCTOR_SEED"])
   if (seed !== seedOf(undefined)) console.log(`All chance follows from CONDUCTOR_SEED=${seed}`)
-  const scratch = fs.mkdtempSync(path.join(os.tmpdir(), "conductor-test-"))
+  const scratch = fs.mkdtempSync(path.join(roomiest(), "conductor-test-"))
   // The server runs as another user when the tests run as root.
   fs.chmodSync(scratch, 0o755)
   // Nothing of a test needs to survive a power loss.
