@@ -4,6 +4,7 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     globalSetup: ["test/support/postgres.ts"],
+    setupFiles: ["test/support/properties.ts"],
     // Processes rather than threads: the embedded database is a thread, and a test may need a process that it can lose.
     pool: "forks",
     // Much of the time is waited for the database and for other processes.

@@ -8,8 +8,6 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import type * as AiError from "effect/ai/AiError"
-import type * as Response from "effect/ai/Response"
-import * as Sse from "effect/encoding/Sse"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as HttpBody from "effect/http/HttpBody"
 import * as HttpClient from "effect/http/HttpClient"
@@ -18,7 +16,10 @@ import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import { isForbiddenUrl } from "./Forbidden.ts"
 import * as Idle from "./Idle.ts"
 import type { Provider } from "./Provider.ts"
-import * as Reason from "./Reason.ts"
+import type * as Reason from "./Reason.ts"
+import { type Decoder, type Part, reading } from "./Wire/Reading.ts"
+
+export type { Decoder, Part } from "./Wire/Reading.ts"
 
 // access
 
@@ -54,21 +55,6 @@ export const unavailable = (error: AiError.AiError): Provider => Object.assign((
 
 // exchange
 
-export type Part = Response.StreamPartEncoded
-
-/** Turns the values of one answer into parts. */
-export interface Decoder {
-  /** Whether the answer is complete, so that nothing more is awaited. */
-  readonly finished: boolean
-  /** Adds the parts of a value; gives the failure that the value reports, if it does. */
-  readonly decode: (value: unknown, out: Array<Part>) => AiError.AiError | undefined
-  /**
-   * Adds what is left once there are no more values, and is `finished` then if the answer was complete. `marked` tells
-   * that the end was announced (`[DONE]`) and is not merely the end of the bytes.
-   */
-  readonly end: (out: Array<Part>, marked: boolean) => void
-}
-
 /** An answer without success. */
 export interface Refusal {
   readonly status: number
@@ -90,7 +76,8 @@ export interface Exchange {
 }
 
 const longestRefusal = 64 * 1024
-const longestBody = 32 * 1024 * 1024
+/** How much is read after a failure, and for how long, because the bill of the answer may come yet. */
+const longestBill = { bytes: 64 * 1024, time: "1 second" } as const
 
 /** The text of a refusal as far as it comes; a connection that breaks within it changes nothing about the refusal. */
 const textOf = async (response: globalThis.Response, watch: Idle.Watch): Promise<string> => {
@@ -108,77 +95,6 @@ const textOf = async (response: globalThis.Response, watch: Idle.Watch): Promise
     // What came is enough to classify by.
   }
   return text.slice(0, longestRefusal)
-}
-
-/**
- * Reads text as an event stream, or as one JSON document where it begins like one, which is how errors and answers of
- * gateways without streaming come. Failures are kept until the parts before them are read.
- */
-const reading = (decoder: Decoder, failures: Reason.Failures) => {
-  let out: Array<Part> = []
-  let failure: AiError.AiError | undefined
-  let over = false
-  let document: Array<string> | undefined
-  let length = 0
-  let begun = false
-
-  const take = (value: unknown) => {
-    if (failure === undefined && !decoder.finished) failure = decoder.decode(value, out)
-  }
-  const parse = (text: string): unknown => {
-    try {
-      return JSON.parse(text)
-    } catch (error) {
-      // Text that the end of the bytes cut is no fault of the provider's, but an answer that is not over.
-      if (!over) failure ??= failures.malformed(`the answer held an event that is not JSON: ${Reason.sentence(error)}`)
-      return undefined
-    }
-  }
-  const parser = Sse.makeParser((event) => {
-    // A wish about reconnecting is nothing to an answer that cannot be resumed.
-    if (event._tag !== "Event" || failure !== undefined || decoder.finished) return
-    const data = event.data.trim()
-    // Some gateways keep a connection alive with empty data.
-    if (data === "") return
-    if (data === "[DONE]") return decoder.end(out, true)
-    const value = parse(data)
-    if (value !== undefined) take(value)
-  })
-
-  return {
-    /** Takes the parts that have been read. */
-    take: (): Array<Part> => {
-      const taken = out
-      out = []
-      return taken
-    },
-    failure: () => failure,
-    over: () => over,
-    feed: (text: string): void => {
-      if (!begun) {
-        const first = text.trimStart()
-        if (first === "") return
-        begun = true
-        if (first.startsWith("{") || first.startsWith("[")) document = []
-      }
-      if (document !== undefined) {
-        length += text.length
-        document.push(text)
-        if (length > longestBody) failure ??= failures.malformed("the answer is longer than 32 MiB")
-      } else if (parser.feed(text) !== undefined) {
-        failure ??= failures.malformed("the answer held an event of more than 10 MiB")
-      }
-    },
-    end: (): void => {
-      over = true
-      if (document === undefined) parser.feed("\n\n")
-      else {
-        const value = parse(document.join(""))
-        for (const one of Array.isArray(value) ? value : [value]) if (one !== undefined) take(one)
-      }
-      if (failure === undefined && !decoder.finished) decoder.end(out, false)
-    }
-  }
 }
 
 type Parts = readonly [Part, ...Array<Part>]
@@ -200,24 +116,38 @@ export const parts = (
   const reads = reading(decoder, failures)
   const silent = () => watch.expired() ? failures.silent(url, watch.timeoutMs) : undefined
 
+  /** Reads a piece of bytes, or the end; how many bytes that were. */
+  const feed = async (): Promise<number> => {
+    const piece = reader === undefined ? undefined : await watch.waitFor(() => reader.read())
+    if (piece === undefined || piece.done) {
+      reads.feed(bytes.decode())
+      reads.end()
+      return 0
+    }
+    reads.feed(bytes.decode(piece.value, { stream: true }))
+    return piece.value.length
+  }
   /** The parts of the next piece that has some; none at the end or before a failure. */
   const next = async (): Promise<ReadonlyArray<Part>> => {
     while (true) {
       const parts = reads.take()
       if (parts.length > 0 || decoder.finished || reads.over() || reads.failure() !== undefined) return parts
-      const piece = reader === undefined ? undefined : await watch.waitFor(() => reader.read())
-      if (piece === undefined || piece.done) {
-        reads.feed(bytes.decode())
-        reads.end()
-      } else {
-        reads.feed(bytes.decode(piece.value, { stream: true }))
-      }
+      await feed()
     }
   }
   const read = Effect.tryPromise({ try: next, catch: (error) => silent() ?? failures.network(url, error) })
+  /** Reads on after a failure for its bill, a connection that breaks or falls silent meanwhile changing nothing about the failure. */
+  const readOn = Effect.tryPromise(async () => {
+    for (let read = 0; !reads.isSettled() && read < longestBill.bytes;) read += await feed()
+  }).pipe(Effect.timeoutOption(longestBill.time), Effect.ignore)
+  let isReadOn = false
 
   const pull: Pull.Pull<Parts, AiError.AiError> = Effect.flatMap(read, (parts): Pull.Pull<Parts, AiError.AiError> => {
     if (isParts(parts)) return Effect.succeed(parts)
+    if (reads.failure() !== undefined && !reads.isSettled() && !isReadOn) {
+      isReadOn = true
+      return Effect.andThen(readOn, pull)
+    }
     if (decoder.finished) {
       if (reader !== undefined && !reads.over()) watch.leave(() => drain(reader))
       return Cause.done()

@@ -2,10 +2,11 @@ import { PgClient } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, Redacted } from "effect"
 import * as SqlClient from "effect/sql/SqlClient"
+import { inject } from "vitest"
 import { Budget, Money, Run } from "../../src/index.ts"
+import { between } from "../support/chance.ts"
 import { freshDirectory, freshPostgres } from "../support/databases.ts"
-import { freshSeed, onlooker } from "../survive/campaign.ts"
-import { between } from "../survive/chance.ts"
+import { onlooker } from "../survive/campaign.ts"
 import { Reporter } from "../survive/processes.ts"
 import type { Place } from "../survive/worker.ts"
 import type { Orders } from "./spender.ts"
@@ -52,18 +53,21 @@ const spend = async (seed: string, at: Place, workers: number): Promise<void> =>
   const crew: Array<Reporter> = []
   // Always one process ahead, which has everything but its orders.
   let spare = new Reporter("../Budget/spender.ts")
-  const launch = (slot: number, last = false): Reporter => {
+  const launch = (slot: number, as: { readonly last?: boolean; readonly holds?: boolean } = {}): Reporter => {
+    const { holds = false, last = false } = as
     const worker = spare
     spare = new Reporter("../Budget/spender.ts")
-    worker.tell({ seed, at, last, begin: last ? { first: 0, every: 1, until: runs } : { first: slot, every: workers, until: runs } } satisfies Orders)
+    worker.tell({ seed, at, last, holds, begin: last ? { first: 0, every: 1, until: runs } : { first: slot, every: workers, until: runs } } satisfies Orders)
     return worker
   }
   try {
-    for (let slot = 0; slot < workers; slot++) crew.push(launch(slot))
+    for (let slot = 0; slot < workers; slot++) crew.push(launch(slot, { holds: slot === 0 }))
     for (let number = 0; number < ends; number++) {
       const slot = number % workers
       const worker = crew[slot]
       if (worker === undefined) break
+      // The first to be ended is in the middle of an attempt.
+      if (number === 0 && !(await worker.until((report) => report === "? 0", patience))) throw new Error(`run 0 was not asked: ${worker.output}`)
       if (!(await worker.until((report) => report.startsWith("-") || report === "done", patience))) throw new Error(`nothing ended: ${worker.output}`)
       await worker.until((report) => report === "done", between(0, 250, seed, "moment", number))
       if (number === 1) {
@@ -75,7 +79,7 @@ const spend = async (seed: string, at: Place, workers: number): Promise<void> =>
       if (number + workers < ends) crew[slot] = launch(slot)
     }
     for (const worker of crew) await worker.kill()
-    const last = launch(0, true)
+    const last = launch(0, { last: true })
     crew.push(last)
     if (!(await last.until((report) => report === "done", patience))) throw new Error(`the last process did not finish: ${last.reports.slice(-5).join(" | ")} ${last.output}`)
     await last.ended
@@ -104,12 +108,12 @@ const figures = Effect.gen(function*() {
 
 const campaign = (at: Place, workers: number) =>
   Effect.gen(function*() {
-    const seed = process.env["BUDGET_SEED"] ?? freshSeed()
+    const seed = inject("seed")
     yield* Effect.provide(watchStates, onlooker(at))
     const seen = "url" in at ? yield* look(at.url) : undefined
     yield* Effect.promise(() => spend(seed, at, workers))
     const { balance, errors, ledger, rows, states, wrong } = yield* Effect.provide(figures, onlooker(at))
-    const told = `(BUDGET_SEED=${seed}) ${rows.map((row) => `${row.end} ${row.runs}`).join(", ")}; attempts: ${errors.map((row) => `${row.error} ${row.calls}`).join(", ")}; ` +
+    const told = `(CONDUCTOR_SEED=${seed}) ${rows.map((row) => `${row.end} ${row.runs}`).join(", ")}; attempts: ${errors.map((row) => `${row.error} ${row.calls}`).join(", ")}; ` +
       `${states?.states} committed states, ${states?.most} USD at most${seen === undefined ? "" : `, ${seen.looks} looks`}; spent ${balance === undefined ? "" : Money.format(balance.spent)}`
     console.log(told)
     assert.strictEqual(states?.above, 0n, told)

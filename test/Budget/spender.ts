@@ -1,6 +1,7 @@
 /**
  * A process whose runs spend the money of one organisation, with failures and cancels by chance, until it is killed or told to close. A
- * line of JSON on standard input orders what to do. It reports each run that begins, each that ends, and that all are over.
+ * line of JSON on standard input orders what to do. It reports each run that begins, each that ends, that the model of run 0 is
+ * asked, and that all are over.
  */
 import { Cause, Duration, Effect, Exit, Layer, ManagedRuntime, Redacted, Schedule, Schema } from "effect"
 import * as AiError from "effect/ai/AiError"
@@ -8,7 +9,7 @@ import * as readline from "node:readline"
 import { Agent, Conductor, Model, Plugin, Run, Tool } from "../../src/index.ts"
 import { LeaseRenewal, LeaseTime } from "../../src/RunLog.ts"
 import * as testing from "../../src/testing.ts"
-import { between, chance } from "../survive/chance.ts"
+import { between, chance } from "../support/chance.ts"
 import { say } from "../survive/phases.ts"
 import type { Place } from "../survive/worker.ts"
 
@@ -20,6 +21,8 @@ export interface Orders {
   readonly begin: { readonly first: number; readonly every: number; readonly until: number }
   /** Whether it waits for the runs of all. */
   readonly last: boolean
+  /** Whether the model of run 0 never answers here, and nobody cancels that run. */
+  readonly holds: boolean
 }
 
 /** Turns that ask for a tool; one more answers. */
@@ -44,11 +47,13 @@ const tooMany = AiError.make({ module: "spender", method: "chat", reason: new Ai
  * The model: slow, dear and not to be relied on. Asked again, it does as chance has it; but the prompt of a run counts as much each time,
  * because what was billed for a prompt bounds what the next one can cost.
  */
-const modelOf = (seed: string) => {
+const modelOf = ({ holds, seed }: Orders) => {
   let asked = 0
   return testing.script((request) => {
     const [first] = request.messages
     const n = first?.role === "user" ? Number(first.text) : 0
+    if (n === 0) say("? 0")
+    if (n === 0 && holds) return { text: "Well,", hang: true }
     const turn = 1 + request.messages.filter((message) => message.role === "assistant").length
     const by = [seed, n, turn, asked++] as const
     const luck = chance("luck", ...by)
@@ -65,10 +70,10 @@ const modelOf = (seed: string) => {
 const again = { while: (error: { readonly _tag: string }) => error._tag === "StorageFailed", schedule: Schedule.spaced("50 millis") }
 
 /** Begins a run, which a person may cancel, and waits until it is over. */
-const spend = Effect.fnUntraced(function*(seed: string, n: number) {
+const spend = Effect.fnUntraced(function*({ holds, seed }: Orders, n: number) {
   const run = yield* Conductor.start(agent, String(n), { session: sessionOf(n) })
   say(`+ ${n}`)
-  const canceller = chance(seed, "cancel", n) < 0.35
+  const canceller = chance(seed, "cancel", n) < 0.35 && !(holds && n === 0)
     ? Effect.delay(Effect.exit(Conductor.cancel(run, "enough")), between(5, 700, seed, "cancel after", n))
     : Effect.void
   const [end] = yield* Effect.all([Effect.result(Conductor.result(run)), canceller], { concurrency: "unbounded" })
@@ -82,19 +87,21 @@ const finish = Effect.gen(function*() {
   while ((yield* Effect.retry(unfinished, again)).length > 0) yield* Effect.sleep("100 millis")
 })
 
-const perform = Effect.fnUntraced(function*({ begin, last, seed }: Orders) {
+const perform = Effect.fnUntraced(function*(orders: Orders) {
+  const { begin, last } = orders
   const rows = yield* Effect.flatMap(Conductor, ({ list }) => list({ org, limit: 10_000 }))
   const known = new Set(rows.map(({ session }) => session))
   const fresh: Array<number> = []
   for (let n = begin.first; n < begin.until; n += begin.every) if (!known.has(sessionOf(n))) fresh.push(n)
   say("ready")
-  yield* Effect.forEach(fresh, (n) => spend(seed, n), { concurrency: "unbounded", discard: true })
+  yield* Effect.forEach(fresh, (n) => spend(orders, n), { concurrency: "unbounded", discard: true })
   if (last) yield* finish
   say("done")
 })
 
-const layerOf = ({ at, seed }: Orders) => {
-  const options = { agents: [agent], models: testing.models(modelOf(seed)) } as const
+const layerOf = (orders: Orders) => {
+  const { at } = orders
+  const options = { agents: [agent], models: testing.models(modelOf(orders)) } as const
   const lease = 1_000
   return ("url" in at
     ? Conductor.layerPostgres({ ...options, url: Redacted.make(at.url), connections: 4 })

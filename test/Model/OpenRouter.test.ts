@@ -283,6 +283,53 @@ describe("OpenRouter, failures", () => {
       }
     }))
 
+  const billed = (parts: Outcome["parts"]) => parts.flatMap((part) => part.type === "finish" ? [part] : [])
+
+  it.effect("what is billed only after the error is read on for, and nothing else of it is taken", () =>
+    Effect.gen(function*() {
+      const error = chunk({ delta: {}, finish_reason: null }, { error: { code: 502, message: "Oh" } })
+      const late = { choices: [], usage: usage(7, 3, { cost: 0.25 }) }
+      const pieces = sse([...begun, error]).length - "data: [DONE]\n\n".length
+      for (const script of [
+        { body: sse([...begun, error, ...text("after"), processing, late]) },
+        { body: sse([...begun, error, late, { choices: [], usage: usage(9, 9) }]) },
+        // In a piece of its own, with a connection that breaks or stays open after it.
+        { body: sse([...begun, error, late], ""), cuts: [pieces], gap: 30, then: "reset" },
+        { body: sse([...begun, error, late], ""), cuts: [pieces], gap: 30, then: "hang" },
+        { body: sse([...begun, "data: nonsense", late]) },
+        { body: JSON.stringify([...begun, error, late]), headers: { "content-type": "application/json" } }
+      ] as const) {
+        const { answer, error, parts } = yield* answerTo([], script)
+        assert.isUndefined(answer)
+        assert.isDefined(error)
+        assert.notInclude(describeFailure(error).reason, "NetworkError")
+        const [finish, ...more] = billed(parts)
+        assert.deepStrictEqual(more, [])
+        assert.deepInclude(finish, { reason: "error" })
+        assert.deepInclude(finish?.usage.inputTokens, { total: 7 })
+        assert.deepInclude(finish?.metadata?.["openrouter"], { cost: "0.25" })
+        assert.strictEqual(parts.flatMap((part) => part.type === "text-delta" ? [part.delta] : []).join(""), "Hel")
+      }
+    }))
+
+  it.live("nobody waits for a bill for longer than a second, or reads much for it", () =>
+    Effect.gen(function*() {
+      const error = chunk({ delta: {} }, { error: { code: 502, message: "Oh" } })
+      const late = { choices: [], usage: usage(7, 3) }
+      for (const script of [
+        { body: sse([...begun, error], ""), then: "hang" },
+        { body: sse([...begun, error, late], "data: [DONE]\n\n"), cuts: [sse([...begun, error], "").length], gap: 2_500 },
+        { body: sse([...begun, error, ...text("x".repeat(100_000)), late]), pieces: 4_096 },
+        { body: sse([...begun, error]) },
+        { body: sse([...begun, error], ""), then: "reset" }
+      ] as const) {
+        const { error, parts } = yield* answerTo([], script)
+        assert.isDefined(error)
+        assert.include(error.message, "Oh")
+        assert.deepStrictEqual(billed(parts), [])
+      }
+    }))
+
   it.effect("an error may come as JSON with status 200", () =>
     Effect.gen(function*() {
       const { error } = yield* answerTo([], { body: `   \n${errorBody(429, "Slow down.")}`, headers: { "content-type": "application/json" } })

@@ -1,11 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Redacted } from "effect"
 import { type ChildProcess, fork } from "node:child_process"
 import * as net from "node:net"
 import * as path from "node:path"
-import { Redacted } from "effect"
+import { inject } from "vitest"
 import { Address, ask, events, type Loose } from "../support/api.ts"
-import { type Chance, makeChance } from "./fuzz.ts"
+import { type Chance, makeChance } from "../support/chance.ts"
 
 /** How many; `npm run disconnect` makes ten thousand. */
 const count = Number(process.env["CONDUCTOR_DISCONNECTS"] ?? 400)
@@ -21,7 +21,7 @@ const message = (child: ChildProcess) =>
     }))
 
 const faultyServer = Effect.acquireRelease(
-  Effect.sync(() => fork(path.join(import.meta.dirname, "../support/faultyServer.ts"), [], { execArgv: ["--no-warnings", "--expose-gc"], stdio: ["ignore", "inherit", "inherit", "ipc"] })),
+  Effect.sync(() => fork(path.join(import.meta.dirname, "../support/faultyServer.ts"), [`store ${inject("seed")}`], { execArgv: ["--no-warnings", "--expose-gc"], stdio: ["ignore", "inherit", "inherit", "ipc"] })),
   (child) => Effect.sync(() => child.kill("SIGKILL"))
 )
 
@@ -63,7 +63,7 @@ describe("a server whose clients come and go, and whose store fails now and then
       const { key, url } = yield* message(server)
       const address = Address.of({ url, key: Redacted.make(key) })
       const before = yield* heapOf(server)
-      const chance = makeChance(11)
+      const chance = makeChance(`clients ${inject("seed")}`)
       const started: Array<string> = []
       const bearer = `authorization: Bearer ${key}`
       const start = Effect.gen(function*() {

@@ -1,19 +1,20 @@
 import { assert, layer } from "@effect/vitest"
 import { Effect, Layer, Redacted } from "effect"
 import * as http from "node:http"
+import { inject } from "vitest"
 import { Agent } from "../../src/index.ts"
 import { Keys } from "../../src/Org.ts"
 import { OrgId } from "../../src/Run.ts"
 import * as Server from "../../src/Server.ts"
 import * as testing from "../../src/testing.ts"
 import { Address, ask, served } from "../support/api.ts"
+import { makeChance } from "../support/chance.ts"
 import { runtimes } from "../support/conductors.ts"
 import { weather } from "../support/weather.ts"
-import { makeChance, problemOf, shoot, shotOf } from "./fuzz.ts"
+import { problemOf, shoot, shotOf } from "./fuzz.ts"
 
 /** How many requests; `npm run fuzz` sends ten thousand. */
 const count = Number(process.env["CONDUCTOR_FUZZ_REQUESTS"] ?? 1_000)
-const seed = Number(process.env["CONDUCTOR_FUZZ_SEED"] ?? 20_261_123)
 
 const agent = Agent.make("assistant", { instructions: "Answer.", model: "scripted:test", plugins: [weather] })
 const limits = Layer.succeed(Server.Limits, { bodyBytes: 2_000_000, bodyMs: 300, depth: 64, headerBytes: 16_384, headersMs: 500 })
@@ -29,7 +30,7 @@ for (const { layer: runtime, name } of stores) {
         const { body } = yield* ask("/v1/runs", { body: { input: "hello", session: "known" } })
         const known = [body.run, "known", `${body.run}.1.1`]
         const connections = new http.Agent({ keepAlive: true, maxSockets: 32 })
-        const chance = makeChance(seed)
+        const chance = makeChance(`fuzz ${inject("seed")}`)
         const shots = Array.from({ length: count }, () => shotOf(chance, document, Redacted.value(key), known))
         const statuses = new Map<number, number>()
         yield* Effect.forEach(shots, (shot) =>

@@ -2,25 +2,7 @@
 import * as http from "node:http"
 import * as net from "node:net"
 import type { Loose } from "../support/api.ts"
-
-/** Numbers that are the same for the same seed. */
-export const makeChance = (seed: number) => {
-  let state = seed >>> 0
-  const next = (): number => {
-    state = (state + 0x6D2B79F5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-  }
-  return {
-    next,
-    below: (count: number) => Math.floor(next() * count),
-    is: (share: number) => next() < share,
-    // A list of nothing is never asked.
-    of: <A>(list: ReadonlyArray<A>): A => list[Math.floor(next() * list.length)] as A
-  }
-}
-export type Chance = ReturnType<typeof makeChance>
+import type { Chance } from "../support/chance.ts"
 
 /** A request as it goes over the wire. */
 export interface Shot {

@@ -43,12 +43,15 @@ export const freshPostgres = (options: { readonly template?: boolean } = {}) =>
     ({ name }) => administer((sql) => sql.unsafe(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`).unprepared)
   )
 
-/** A directory with a copy of the migrated template, removed after the run. */
-export const freshDirectory = Effect.sync(() => {
-  const dir = scratchPath("embedded")
-  fs.cpSync(inject("embeddedTemplate"), dir, { recursive: true })
-  return dir
-})
+/** A directory with a copy of the migrated template, removed at the end of the scope: it may be in memory. */
+export const freshDirectory = Effect.acquireRelease(
+  Effect.sync(() => {
+    const dir = scratchPath("embedded")
+    fs.cpSync(inject("embeddedTemplate"), dir, { recursive: true })
+    return dir
+  }),
+  (dir) => Effect.sync(() => fs.rmSync(dir, { recursive: true, force: true }))
+)
 
 /** A fresh, migrated embedded database. */
 export const embedded: DatabaseLayer = Layer.unwrap(

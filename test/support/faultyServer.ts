@@ -1,6 +1,6 @@
 /**
- * A server as a process, whose store fails now and then: says where it is, and on request how much memory it holds. What nobody caught
- * ends it with 13.
+ * A server as a process, whose store fails now and then: says where it is, and on request how much memory it holds. Which accesses
+ * fail follows from its first argument. What nobody caught ends it with 13.
  */
 import { Effect, Layer, Logger, Option, Redacted, Struct } from "effect"
 import { HttpServer } from "effect/http"
@@ -10,7 +10,7 @@ import { StorageFailed } from "../../src/Run.ts"
 import { BetweenStore } from "../../src/RunLog.ts"
 import * as Server from "../../src/Server.ts"
 import * as testing from "../../src/testing.ts"
-import { makeChance } from "../Server/fuzz.ts"
+import { makeChance } from "./chance.ts"
 import { weather } from "./weather.ts"
 
 for (const event of ["unhandledRejection", "uncaughtException"]) {
@@ -20,7 +20,7 @@ for (const event of ["unhandledRejection", "uncaughtException"]) {
   })
 }
 
-const chance = makeChance(7)
+const chance = makeChance(process.argv[2] ?? "store")
 
 /** One in so many accesses to the store fails. */
 const faults = 40

@@ -4,7 +4,7 @@ import { Effect, Redacted } from "effect"
 import * as SqlClient from "effect/sql/SqlClient"
 import { Conductor } from "../../src/index.ts"
 import * as testing from "../../src/testing.ts"
-import { between, chance, pick } from "./chance.ts"
+import { between, chance } from "../support/chance.ts"
 import { hit, type Phase, phases } from "./phases.ts"
 import { Reporter } from "./processes.ts"
 import { type Report, verify } from "./verify.ts"
@@ -189,6 +189,3 @@ export const describe = ({ counts, phases }: Outcome): string => {
     ...hits
   ].join("\n")
 }
-
-/** A seed that nobody has used. */
-export const freshSeed = (): string => pick(["ash", "elm", "fir", "oak"], Date.now()) + String(Date.now() % 1_000_000)

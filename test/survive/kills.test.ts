@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
+import { inject } from "vitest"
 import { freshDirectory, freshPostgres } from "../support/databases.ts"
-import { carryOut, describe as describeOutcome, freshSeed } from "./campaign.ts"
+import { carryOut, describe as describeOutcome } from "./campaign.ts"
 import type { Phase } from "./phases.ts"
 import type { Place } from "./worker.ts"
 
@@ -10,7 +11,7 @@ const named: ReadonlyArray<Phase> = ["before a commit", "in a flush", "after a c
 
 const campaign = (database: "postgres" | "pglite", at: Place, workers: number) =>
   Effect.gen(function*() {
-    const seed = process.env["SURVIVE_SEED"] ?? freshSeed()
+    const seed = inject("seed")
     const outcome = yield* Effect.promise(() => carryOut({ seed: `${seed}-${database}`, kills: 10, runs: 25, at, workers }))
     const again = `\nAgain: npm run survive -- --seed ${seed} --kills 10 --runs 25 --database ${database}\n${describeOutcome(outcome)}`
     assert.deepStrictEqual(outcome.broken, [], again)

@@ -6,8 +6,9 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { parseArgs } from "node:util"
+import { freshSeed } from "../support/chance.ts"
 import { makeServer } from "../support/server.ts"
-import { type Campaign, carryOut, describe, freshSeed } from "./campaign.ts"
+import { type Campaign, carryOut, describe } from "./campaign.ts"
 
 const { values } = parseArgs({
   options: {

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
 import { freshDirectory, freshPostgres } from "../support/databases.ts"
-import { between } from "./chance.ts"
+import { between } from "../support/chance.ts"
 import { direct } from "./director.ts"
 import { started } from "./processes.ts"
 import type { Place } from "./worker.ts"

@@ -1,7 +1,7 @@
 /** Somebody who approves or denies what needs it, and looks after calls whose outcome nobody knows, but not all of them. */
 import { Effect, Schema } from "effect"
 import { Conductor, type Run } from "../../src/index.ts"
-import { chance } from "./chance.ts"
+import { chance } from "../support/chance.ts"
 import { say } from "./phases.ts"
 import { tell } from "./subject.ts"
 import { callName } from "./world.ts"

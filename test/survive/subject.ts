@@ -3,7 +3,7 @@ import { Effect, Schema } from "effect"
 import * as SqlClient from "effect/sql/SqlClient"
 import { Agent, Plugin, type Run, Tool } from "../../src/index.ts"
 import * as testing from "../../src/testing.ts"
-import { between, chance } from "./chance.ts"
+import { between, chance } from "../support/chance.ts"
 import { handlerPhase, place, say } from "./phases.ts"
 import { callName, type Letter } from "./world.ts"
 

@@ -2,7 +2,7 @@
 import * as http from "node:http"
 import type { AddressInfo } from "node:net"
 import { setTimeout } from "node:timers/promises"
-import { between, chance } from "./chance.ts"
+import { between, chance } from "../support/chance.ts"
 
 /** What reached the other side of one tool call. */
 export interface Seen {

@@ -106,11 +106,13 @@ const once = (ending: CrashMatrix.Ending) =>
   })
 
 describe("CrashMatrix", () => {
-  it.effect("dies at every append and at every tool boundary, under a test clock: more than 100 schedules in 10 s", () =>
+  it.effect("dies at every append and at every tool boundary, under a test clock: more than 100 schedules in 10 s of a processor", () =>
     Effect.gen(function*() {
-      const start = performance.now()
+      const start = process.cpuUsage()
       const report = yield* CrashMatrix.run({ agents: [agent], model, program, check: once, before, deaths: 2, pairs: 100, seed: 7 })
-      const seconds = (performance.now() - start) / 1_000
+      // Not of the clock: other processes of a busy machine are not its doing.
+      const { system, user } = process.cpuUsage(start)
+      const seconds = (system + user) / 1_000_000
       assert.deepStrictEqual([report.byPlace["before command"], report.byPlace["after command"]], [0, 0])
       for (const place of ["before append", "after append", "before handler", "after handler"] as const) assert.isAbove(report.byPlace[place], 3)
       assert.isAbove(report.schedules, 100)

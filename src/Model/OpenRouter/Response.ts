@@ -126,13 +126,13 @@ export class Decoder implements Wire.Decoder {
     const choice: unknown = Array.isArray(choices) ? choices[0] : undefined
     const fields = isRecord(choice) ? choice : nothing
     const error = value["error"] ?? fields["error"]
-    if (error !== undefined && error !== null) return this.#broken(error, out)
+    if (error !== undefined && error !== null) return classify(error, this.#known())
     const delta = fields["delta"] ?? fields["message"]
     if (isRecord(delta)) this.#delta(delta, out)
     if (isText(fields["native_finish_reason"])) this.#native = fields["native_finish_reason"]
     const finish = fields["finish_reason"]
     if (!isText(finish)) return undefined
-    if (broken.has(finish)) return this.#broken({ code: 502, message: `the model's host broke the answer off (${this.#native ?? finish})` }, out)
+    if (broken.has(finish)) return classify({ code: 502, message: `the model's host broke the answer off (${this.#native ?? finish})` }, this.#known())
     this.#finish = finish
     return undefined
   }
@@ -149,10 +149,9 @@ export class Decoder implements Wire.Decoder {
     this.finished = true
   }
 
-  /** The failure that an error is, after what was billed for the answer until then, where that is known. */
-  #broken(error: unknown, out: Array<Part>): AiError.AiError {
+  bill(out: Array<Part>): boolean {
     if (this.#usage !== undefined) out.push({ ...this.#end(), reason: "error" })
-    return classify(error, this.#known())
+    return this.#usage !== undefined
   }
 
   #known(): string | undefined {
