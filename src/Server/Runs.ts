@@ -133,7 +133,8 @@ export const layer = HttpApiBuilder.group(Api, "runs", Effect.fnUntraced(functio
     events: Effect.fn("Api.events")(function*({ headers, params, query }) {
       yield* draining.check
       const row = yield* ours(params.run)
-      const after = headers["last-event-id"] ?? query.after ?? 0
+      // Nobody has seen what is not there yet: who says so is told what comes next.
+      const after = Math.min(headers["last-event-id"] ?? query.after ?? 0, row.seq)
       if (isOver(row.status) && row.seq <= after) return HttpServerResponse.empty({ status: 204 })
       return yield* Effect.provideService(eventsOf(log.as(row.org).watch(row.run, after, undefined, true)), Draining, draining)
     }),
