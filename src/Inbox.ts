@@ -164,7 +164,10 @@ const announcer = Effect.fnUntraced(function*(arrived: PubSub.PubSub<RunId>) {
 
 /** The commands for runs: durable, in order, each consumed once. */
 export class Inbox extends Context.Service<Inbox, {
-  /** Accepts a command: when this returns, it is durable. `isFirst` is false where an earlier one of the same key stands for it. */
+  /**
+   * Accepts a command: when this returns, it is durable. `isFirst` is false where an earlier one of the same key stands for it, which
+   * for a message it does also once the run is over.
+   */
   readonly send: (letter: Letter) => Effect.Effect<
     { readonly id: InboxId; readonly isFirst: boolean },
     RunNotFound | RunConflict | StorageFailed
@@ -204,6 +207,10 @@ export class Inbox extends Context.Service<Inbox, {
         ON CONFLICT (run_id, dedupe) DO UPDATE SET dedupe = excluded.dedupe
         RETURNING id`.pipe(reply("send"))
       if (row === undefined) {
+        // What was accepted while the run went on stays accepted.
+        const [known] = letter.dedupe === undefined || command._tag !== "Message" ? [] : yield* sql<{ readonly id: InboxId }>`
+          SELECT id FROM run_inbox WHERE run_id = ${letter.run} AND dedupe = ${clean(dedupe)}`.pipe(reply("send"))
+        if (known !== undefined) return { id: known.id, isFirst: false }
         const run = yield* store.find(letter.run)
         return yield* run._tag === "None"
           ? new RunNotFound({ run: letter.run })
@@ -244,12 +251,14 @@ export class Inbox extends Context.Service<Inbox, {
       send: Effect.fn("Inbox.send")(function*(letter: Letter) {
         const run = yield* store.find(letter.run)
         if (run._tag === "None") return yield* new RunNotFound({ run: letter.run })
-        if (isOver(run.value.status)) return yield* over(letter.run, run.value.status)
         const command = yield* checked(letter)
         const id = InboxId.make(yield* random.uuidV7())
         const dedupe = letter.dedupe ?? id
         const known = letters.find(letter.run, dedupe)
-        if (known !== undefined) return { id: known.waiting.id, isFirst: false }
+        const isEnded = isOver(run.value.status)
+        // What was accepted while the run went on stays accepted.
+        if (known !== undefined && (!isEnded || command._tag === "Message")) return { id: known.waiting.id, isFirst: false }
+        if (isEnded) return yield* over(letter.run, run.value.status)
         letters.put({ id, run: letter.run, command, by: clean(letter.by) }, dedupe)
         yield* PubSub.publish(arrived, letter.run)
         return { id, isFirst: true }

@@ -15,6 +15,7 @@ import * as Budgets from "./Server/Budgets.ts"
 import * as Catalogue from "./Server/Catalogue.ts"
 import { answering } from "./Server/Answer.ts"
 import { Draining } from "./Server/Draining.ts"
+import { Origins } from "./Server/Cors.ts"
 import { makeDoor } from "./Server/Door.ts"
 import * as Guard from "./Server/Guard.ts"
 import * as Keys from "./Server/Keys.ts"
@@ -26,6 +27,7 @@ import * as System from "./Server/System.ts"
 import * as Usage from "./Server/Usage.ts"
 
 export { Draining }
+export { originProblem } from "./Server/Cors.ts"
 export { Limits, type RequestLimits } from "./Server/Limits.ts"
 
 /** Where a server listens. */
@@ -34,6 +36,8 @@ export interface Options {
   readonly host?: string
   /** 8787 by default; 0 for any that is free. */
   readonly port?: number
+  /** Origins whose pages may use it, such as `https://example.com`; none by default. */
+  readonly origins?: ReadonlyArray<string>
 }
 
 /** Routes beside those of the API; what they fail with is answered in the same shape. */
@@ -71,7 +75,7 @@ export const routes = Layer.mergeAll(
  *
  * It does so until the scope ends: requests under way then have two seconds.
  */
-export const layer = ({ host = "127.0.0.1", port = 8787 }: Options = {}, more: Routes = Layer.empty) =>
+export const layer = ({ host = "127.0.0.1", origins = [], port = 8787 }: Options = {}, more: Routes = Layer.empty) =>
   Layer.unwrap(Effect.gen(function*() {
     const limits = yield* Limits
     const { close, make } = makeNodeServer(limits)
@@ -85,6 +89,7 @@ export const layer = ({ host = "127.0.0.1", port = 8787 }: Options = {}, more: R
       Layer.provideMerge(Draining.layer),
       Layer.provideMerge(NodeHttpServer.layerServer(make, { host, port, gracefulShutdownTimeout: "3 seconds" })),
       Layer.provide(NodeHttpServer.layerHttpServices),
-      Layer.provide(Layer.succeed(HttpIncomingMessage.MaxBodySize, ByteSize.bytes(limits.bodyBytes)))
+      Layer.provide(Layer.succeed(HttpIncomingMessage.MaxBodySize, ByteSize.bytes(limits.bodyBytes))),
+      Layer.provide(Layer.succeed(Origins, origins))
     )
   }))

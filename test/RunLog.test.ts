@@ -1,6 +1,6 @@
 import { assert, layer } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Option, Stream } from "effect"
-import { RunId } from "../src/Run.ts"
+import { OrgId, RunId } from "../src/Run.ts"
 import { type Append, RunLog, Store } from "../src/RunLog.ts"
 import { makeRun, wholeRun } from "./support/runs.ts"
 import { stores } from "./support/stores.ts"
@@ -149,6 +149,37 @@ for (const { layer: store, name } of stores) {
         const run = makeRun()
         yield* log.append(run.append(run.started(), ...Array.from({ length: 1_200 }, (_, n) => run.message(`message ${n}`))))
         assert.strictEqual((yield* Stream.runCollect(log.read(run.run))).length, 1_201)
+      }))
+
+    it.effect("reads no more of a log at a time than fits, but always something", () =>
+      Effect.gen(function*() {
+        const log = yield* RunLog
+        const store = yield* Store
+        const run = makeRun({ org: "pages" })
+        const text = "ü".repeat(300_000)
+        yield* log.append(run.append(run.started(), run.message(text), run.message("short"), run.message(text), run.message("short")))
+        for (const reads of [store, store.as(OrgId.make("pages"))]) {
+          const pages = [yield* reads.read(run.run, 0, { events: 100, bytes: 256 * 1024 })]
+          while (pages.at(-1)?.isLast === false) {
+            pages.push(yield* reads.read(run.run, pages.at(-1)?.events.at(-1)?.seq ?? 0, { events: 100, bytes: 256 * 1024 }))
+          }
+          assert.deepStrictEqual(pages.map(({ events }) => events.map(({ seq }) => seq)), [[1, 2], [3, 4], [5]])
+          const two = yield* reads.read(run.run, 2, { events: 2, bytes: 10_000_000 })
+          assert.deepStrictEqual([two.events.length, two.isLast], [2, false])
+          assert.deepStrictEqual(yield* reads.read(run.run, 5, { events: 2, bytes: 1 }), { events: [], isLast: true })
+        }
+      }))
+
+    it.effect("lets go of who waits for more than ever comes", () =>
+      Effect.gen(function*() {
+        const log = yield* RunLog
+        const run = makeRun()
+        yield* log.append(run.append(run.started()))
+        const watching = yield* Effect.forkChild(Stream.runCollect(log.watch(run.run, 500)))
+        while (!log.isWatched(run.run)) yield* Effect.yieldNow
+        yield* log.append(run.append(...run.turn(), run.completed()))
+        assert.deepStrictEqual(yield* Fiber.join(watching), [])
+        assert.deepStrictEqual(yield* Stream.runCollect(log.watch(run.run, 500)), [])
       }))
 
     it.effect("keeps a definition once and finds it again", () =>

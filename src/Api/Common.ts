@@ -23,3 +23,6 @@ export const flag = Schema.optionalKey(Schema.Literals(["true", "false"]))
 
 /** A page of rows: how to ask for the next one. */
 export const next = Schema.NullOr(Schema.String)
+
+/** A body that may be left out, which is null. */
+export const optional = <S extends Schema.Top>(body: S) => [body, Schema.Null] as const

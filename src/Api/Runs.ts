@@ -3,17 +3,21 @@ import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
 import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
 import * as OpenApi from "effect/http-api/OpenApi"
 import * as Schema from "effect/Schema"
+import * as SchemaTransformation from "effect/SchemaTransformation"
 import * as Money from "../Money.ts"
 import {
   AgentName, AgentNotRegistered, Fenced, ForbiddenModel, InboxId, InvalidInput, Limits, ModelRef, RunConflict, RunEvent, RunFailure, RunId, RunNotFound, SessionId,
   SteerMode, UnknownModel, Usage
 } from "../Run.ts"
 import { Authorization, Needs } from "./Authorization.ts"
-import { limit, place, positive, text } from "./Common.ts"
+import { limit, optional, place, positive, text } from "./Common.ts"
 import { IdempotencyKeyReused, told } from "./Error.ts"
 
 /** The id of a run. */
-export const RunRef = Schema.String.check(Schema.isPattern(/^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i)).pipe(Schema.brand("RunId"))
+export const RunRef = Schema.String.check(Schema.isPattern(/^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i)).pipe(
+  Schema.decode(SchemaTransformation.toLowerCase()),
+  Schema.brand("RunId")
+)
 
 /** Where a run stands. */
 export const RunStatus = Schema.Literals(["running", "parked", "completed", "failed", "cancelled"])
@@ -232,11 +236,14 @@ export const Runs = HttpApiGroup.make("runs").add(
     headers: idempotency,
     payload: Message,
     success: Schema.Struct({ message: InboxId }).pipe(HttpApiSchema.status(202)),
-    error: [RunNotFound, RunConflict].map(told)
-  }).annotate(Needs, "runs:write").annotate(OpenApi.Summary, "Say something to a run under way"),
+    error: [RunNotFound, RunConflict, IdempotencyKeyReused].map(told)
+  }).annotate(Needs, "runs:write").annotateMerge(OpenApi.annotations({
+    summary: "Say something to a run under way",
+    description: "Durable when it is answered. With an idempotency key the same message is heard once, and answered the same when the run is over."
+  })),
   HttpApiEndpoint.post("cancel", "/v1/runs/:run/cancel", {
     params,
-    payload: Schema.Struct({ reason: Schema.optionalKey(Schema.String.check(Schema.isMaxLength(10_000))) }),
+    payload: optional(Schema.Struct({ reason: Schema.optionalKey(Schema.String.check(Schema.isMaxLength(10_000))) })),
     success: Schema.Struct({ run: RunId, status: RunStatus }).pipe(HttpApiSchema.status(202)),
     error: [RunNotFound, RunConflict].map(told)
   }).annotate(Needs, "runs:write").annotateMerge(OpenApi.annotations({

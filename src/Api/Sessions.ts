@@ -5,7 +5,7 @@ import * as OpenApi from "effect/http-api/OpenApi"
 import * as Schema from "effect/Schema"
 import { RunId, SessionId } from "../Run.ts"
 import { Authorization, Needs } from "./Authorization.ts"
-import { limit, next, text } from "./Common.ts"
+import { limit, next, optional, text } from "./Common.ts"
 import { NotFound, told } from "./Error.ts"
 import { RunRef, RunRow } from "./Runs.ts"
 
@@ -54,7 +54,7 @@ export const Sessions = HttpApiGroup.make("sessions").add(
     success: Schema.Struct({ sessions: Schema.Array(SessionRow), next })
   }).annotate(Needs, "runs:read").annotate(OpenApi.Summary, "List conversations, newest first"),
   HttpApiEndpoint.post("create", "/v1/sessions", {
-    payload: Schema.Struct({ session: Schema.optionalKey(text(200)) }),
+    payload: optional(Schema.Struct({ session: Schema.optionalKey(text(200)) })),
     success: SessionRow.pipe(HttpApiSchema.status(201))
   }).annotate(Needs, "runs:write").annotateMerge(OpenApi.annotations({
     summary: "Begin a conversation",

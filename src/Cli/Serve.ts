@@ -21,6 +21,11 @@ export const serve = Command.make("serve", {
     Flag.withDescription("How long runs under way may go on when the server is told to end; then they are parked"),
     Flag.withDefault(20)
   ),
+  cors: Flag.String("cors").pipe(
+    Flag.withMetavar("ORIGIN"),
+    Flag.withDescription("An origin whose pages may use the server, such as https://example.com; again for more (default CONDUCTOR_CORS, or none)"),
+    Flag.atLeast(0)
+  ),
   ...place
 }, Effect.fnUntraced(function*(input) {
   const { perform } = yield* Effect.promise(() => import("./Serving.ts"))

@@ -1,3 +1,4 @@
+import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Encoding from "effect/encoding/Hex"
@@ -15,7 +16,7 @@ import { dealersAgent } from "../plugins/demo.ts"
 import * as Server from "../Server.ts"
 import { assistant } from "./Agents.ts"
 import { choose, models, scripted, withKey } from "./Choice.ts"
-import { failed } from "./Failure.ts"
+import { failed, usage } from "./Failure.ts"
 import { counted } from "./Format.ts"
 import { routes } from "./Forwarded.ts"
 import { Output } from "./Output.ts"
@@ -25,6 +26,7 @@ interface Input {
   readonly host: string
   readonly port: number
   readonly drainSeconds: number
+  readonly cors: ReadonlyArray<string>
 }
 
 /** The model of the agents: the one that is configured, else a script, so that there is something to serve without a key. */
@@ -39,6 +41,17 @@ const unbound = ({ host, port }: Input) => (cause: unknown) => {
   const remedy = code === "EADDRINUSE" ? "another program has it; choose one with --port" : code
   return failed(`Cannot listen on ${host}:${port} (${remedy}).`)
 }
+
+/** The origins whose pages may use the server: those of the flags, else those that are configured. */
+const originsOf = Effect.fnUntraced(function*({ cors }: Input) {
+  const written = cors.length > 0 ? cors : [yield* Config.withDefault(Config.String("CONDUCTOR_CORS"), "")]
+  const origins = written.flatMap((text) => text.split(",")).map((text) => text.trim()).filter((text) => text !== "")
+  for (const origin of origins) {
+    const problem = Server.originProblem(origin)
+    if (problem !== undefined) return yield* usage(`"${origin}" is no origin for --cors or CONDUCTOR_CORS: ${problem}.`)
+  }
+  return origins
+})
 
 /** Where programs of this machine reach a server that listens on an address. */
 const reachable = (address: string): string => address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
@@ -75,12 +88,13 @@ const end = Effect.fnUntraced(function*(signal: string, seconds: number) {
 export const perform = Effect.fnUntraced(function*(input: Input) {
   const output = yield* Output
   const signals = yield* Signals
+  const origins = yield* originsOf(input)
   const chosen = yield* model
   yield* output.note("Opening the database …")
   yield* signals.serving(Effect.gen(function*() {
     const runtime = yield* Layer.build(Conductor.layer({ agents: [assistant(chosen), dealersAgent(chosen)], models }))
     const token = Encoding.encode(yield* Context.get(runtime, SecureRandom.SecureRandom).randomBytes(32))
-    const services = yield* Layer.build(Server.layer(input, routes(token, runtime))).pipe(
+    const services = yield* Layer.build(Server.layer({ ...input, origins }, routes(token, runtime))).pipe(
       Effect.provideContext(runtime),
       Effect.catchTag("ServeError", ({ cause }) => unbound(input)(cause)),
       Effect.map(Context.merge(runtime))

@@ -1,6 +1,7 @@
 import * as Latch from "effect/Latch"
 import type { Logged } from "../Run.ts"
 import type { Delta, Live, News } from "./Hub.ts"
+import { weigh } from "./Page.ts"
 
 /** What has come for a watcher since it last looked, in order. */
 export interface Mail {
@@ -16,15 +17,6 @@ const most = { live: 256 * 1024, events: 1024 * 1024 } as const
 
 /** Events that are kept for a watcher at most. */
 const mostEvents = 256
-
-/** About how many characters a value has. */
-const weigh = (value: unknown): number => {
-  if (typeof value === "string") return value.length
-  if (typeof value !== "object" || value === null) return 8
-  let weight = 16
-  for (const part of Array.isArray(value) ? value : Object.values(value)) weight += weigh(part)
-  return weight
-}
 
 const isMore = (last: Logged | Live | undefined, live: Live): last is Delta =>
   last !== undefined && "_tag" in last && last._tag === "Delta" && live._tag === "Delta" && last.turn === live.turn && last.kind === live.kind

@@ -11,6 +11,7 @@ import {
 import { outcomesOf } from "./Answer.ts"
 import type { Append, Gate, Projection } from "./Append.ts"
 import { LeaseTime } from "./Lease.ts"
+import { pageOf } from "./Page.ts"
 import { BetweenStore, type Outcome, type Reads, type RunFilter, type RunRow, Store } from "./Store.ts"
 import { Tables } from "./Tables.ts"
 
@@ -229,7 +230,7 @@ export const layerMemory = (gates: ReadonlyArray<Gate>, projections: ReadonlyArr
         return org === undefined || entry?.state.org === org ? entry : undefined
       }
       return {
-        read: (run, after, limit) => Effect.sync(() => own(run)?.events.slice(after, after + limit) ?? []),
+        read: (run, after, size) => Effect.sync(() => pageOf(own(run)?.events ?? [], after, size)),
         find: (run) => Effect.sync(() => Option.map(Option.fromUndefinedOr(own(run)), rowOf)),
         list: (filter) => list(org === undefined ? filter : { ...filter, org })
       }

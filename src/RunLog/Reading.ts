@@ -5,8 +5,8 @@ import { fold, type Logged, type RunId, RunNotFound, type RunState, type Storage
 import type { Reads, RunFilter, RunRow } from "./Store.ts"
 import type { Watch, Watchers } from "./Watch.ts"
 
-/** Events read from the store at a time. */
-const page = 500
+/** What is read from the store at a time. */
+const size = { events: 500, bytes: 4 * 1024 * 1024 }
 
 /** What can be read of runs. */
 export interface Reading {
@@ -39,9 +39,9 @@ const stateOf = Effect.fn("RunLog.state")(function*(run: RunId, events: Stream.S
 const listIn = Effect.fn("RunLog.list")((reads: Reads, filter: RunFilter) => reads.list(filter))
 
 const pageOf = Effect.fnUntraced(function*(reads: Reads, run: RunId, cursor: number) {
-  const events = yield* reads.read(run, cursor, page)
+  const { events, isLast } = yield* reads.read(run, cursor, size)
   const last = events.at(-1)
-  return [events, events.length < page || last === undefined ? Option.none<number>() : Option.some(last.seq)] as const
+  return [events, isLast || last === undefined ? Option.none<number>() : Option.some(last.seq)] as const
 })
 
 /** Reads runs from a store, and what is live from this process. */

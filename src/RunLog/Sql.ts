@@ -13,6 +13,7 @@ import { AgentName, DefinitionHash, type Logged, ModelRef, OrgId, RunId, RunnerI
 import type { Gate, Projection } from "./Append.ts"
 import { decodeEvent, FlushPatience, isTransient, makeFlush, storageFailed } from "./Flush.ts"
 import { LeaseTime } from "./Lease.ts"
+import type { Page } from "./Page.ts"
 import { BetweenStore, type Reads, type RunFilter, type RunRow, Store } from "./Store.ts"
 
 const Timestamp = Schema.Date
@@ -100,22 +101,27 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
     const reader = readerOf(sql)
     /** What is read of all runs, or as an organisation. */
     const readsOf = (org?: OrgId): Reads => ({
-      read: (run, after, limit) =>
-        sql<{ readonly seq: number; readonly epoch: number; readonly at: bigint; readonly payload: string }>`
-          SELECT seq, epoch, at, payload FROM ${
+      // What is too much for the page stays in the database: a length is known without the text.
+      read: (run, after, { bytes, events }) =>
+        sql<{ readonly seq: number; readonly epoch: number; readonly at: bigint; readonly payload: string; readonly found: number }>`
+          SELECT p.seq, p.epoch, p.at, p.payload, p.found FROM (
+            SELECT e.*, count(*) OVER ()::integer AS found, sum(octet_length(e.payload)) OVER (ORDER BY e.seq) - octet_length(e.payload) AS before
+            FROM (SELECT seq, epoch, at, payload FROM ${
           org === undefined
-            ? sql`run_events WHERE run_id = ${run} AND seq > ${after} ORDER BY seq LIMIT ${limit}`
-            : sql`conductor_events_as(${org}, ${run}, ${after}, ${limit})`
-        }`.pipe(
+            ? sql`run_events WHERE run_id = ${run} AND seq > ${after} ORDER BY seq LIMIT ${events}`
+            : sql`conductor_events_as(${org}, ${run}, ${after}, ${events})`
+        }) e) p WHERE p.before < ${bytes} ORDER BY p.seq`.pipe(
           reply("read"),
-          Effect.flatMap(readable("read", (rows) =>
-            rows.map((row): Logged => ({
+          Effect.flatMap(readable("read", (rows): Page => ({
+            events: rows.map((row): Logged => ({
               run,
               seq: row.seq,
               epoch: row.epoch,
               at: Number(row.at),
               event: decodeEvent(JSON.parse(row.payload))
-            }))))
+            })),
+            isLast: rows.length < events && rows.length === (rows[0]?.found ?? 0)
+          })))
         ),
       find: (run) =>
         sql`SELECT * FROM ${org === undefined ? sql`runs WHERE id = ${run}` : sql`conductor_run_as(${org}, ${run})`}`.pipe(

@@ -3,9 +3,10 @@ import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type * as Money from "../Money.ts"
 import type {
-  AgentName, DefinitionHash, Logged, ModelRef, OrgId, RunId, RunnerId, RunStatus, SessionId, StorageFailed
+  AgentName, DefinitionHash, ModelRef, OrgId, RunId, RunnerId, RunStatus, SessionId, StorageFailed
 } from "../Run.ts"
 import type { Append, AppendError } from "./Append.ts"
+import type { Page, PageSize } from "./Page.ts"
 import type { Transaction } from "./Transaction.ts"
 
 /** A run as lists show it. */
@@ -60,8 +61,8 @@ export interface BadBatch {
 
 /** What is read of logs. */
 export interface Reads {
-  /** The events of a run after a sequence number, in order, at most `limit`. */
-  readonly read: (run: RunId, after: number, limit: number) => Effect.Effect<ReadonlyArray<Logged>, StorageFailed>
+  /** The next events of a run after a sequence number, in order. */
+  readonly read: (run: RunId, after: number, size: PageSize) => Effect.Effect<Page, StorageFailed>
   readonly find: (run: RunId) => Effect.Effect<Option.Option<RunRow>, StorageFailed>
   readonly list: (filter: RunFilter) => Effect.Effect<ReadonlyArray<RunRow>, StorageFailed>
 }

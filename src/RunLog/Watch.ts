@@ -7,7 +7,7 @@ import type { Hub, Live } from "./Hub.ts"
 import { makeMailbox } from "./Mailbox.ts"
 import type { Reads, RunRow, Store } from "./Store.ts"
 
-/** Follows a run; see `Reading`. `isFound` says that whoever reads has just found it, so that it need not be looked for. */
+/** Follows a run; see `Reading`. `isFound` says that whoever reads has just found it and `after` in it, so that neither need be looked for. */
 export type Watch = <E = never>(
   run: RunId,
   after?: number,
@@ -18,8 +18,8 @@ export type Watch = <E = never>(
 /** How to follow runs as somebody reads them. */
 export type Watchers = (read: Reads["read"], find: (run: RunId) => Effect.Effect<RunRow, RunNotFound | StorageFailed>) => Watch
 
-/** Events that a watcher reads from the store at a time. */
-const page = 100
+/** What a watcher reads from the store at a time, and holds until it is taken. */
+const size = { events: 100, bytes: 256 * 1024 }
 
 /** How often it is looked how far the logs of all watched runs have come, because another process may write them. */
 const pollInterval = "1 second"
@@ -57,7 +57,7 @@ export const makeWatchers = Effect.fnUntraced(function*(store: Store["Service"],
 
   const watchers: Watchers = (read, find) => <E = never>(run: RunId, after = 0, first?: Effect.Effect<unknown, E>, isFound = false) =>
     Stream.unwrap(Effect.gen(function*() {
-      const mailbox = makeMailbox(after)
+      const mailbox = makeMailbox(0)
       yield* Effect.acquireRelease(
         Effect.sync(() => {
           // What has been said of the answer under way, and then what comes: nothing between.
@@ -67,7 +67,8 @@ export const makeWatchers = Effect.fnUntraced(function*(store: Store["Service"],
         (stops) => Effect.sync(() => stops.forEach((stop) => stop()))
       )
       if (first !== undefined) yield* first
-      if (!isFound) yield* find(run)
+      // Who waits for what comes much later is told all the same when the run ends before.
+      mailbox.reached(isFound ? after : Math.min(after, (yield* find(run)).seq))
       let cursor = after
       let ended = false
       /** The last turn of which the events have brought the whole answer. */
@@ -87,9 +88,10 @@ export const makeWatchers = Effect.fnUntraced(function*(store: Store["Service"],
       }
       /** What the store has more, a page at a time; after the last one nobody is behind. */
       const catchUp = Effect.gen(function*(): Effect.fn.Return<ReadonlyArray<Logged | Live>, RunNotFound | StorageFailed> {
-        const events = (yield* read(run, cursor, page)).filter(advance)
-        mailbox.reached(cursor)
-        if (events.length === page) return events
+        const page = yield* read(run, cursor, size)
+        const events = page.events.filter(advance)
+        mailbox.reached(page.events.at(-1)?.seq ?? 0)
+        if (!page.isLast) return events
         isBehind = false
         if (events.length === 0) {
           const row = yield* find(run)
@@ -109,6 +111,8 @@ export const makeWatchers = Effect.fnUntraced(function*(store: Store["Service"],
         const mail = mailbox.take()
         isStale ||= mail.isStale
         const heard: Array<Logged | Live> = []
+        /** True where the run may be over before what is waited for: the store knows. */
+        let isOverBefore = false
         for (const item of mail.items) {
           if (!("event" in item)) {
             if (isDue(item) && !(isStale && item._tag === "Delta")) heard.push(item)
@@ -118,9 +122,11 @@ export const makeWatchers = Effect.fnUntraced(function*(store: Store["Service"],
             return heard
           } else if (advance(item)) {
             heard.push(item)
+          } else {
+            isOverBefore ||= isEnd(item)
           }
         }
-        isBehind = mail.isBehind
+        isBehind = mail.isBehind || isOverBefore
         if (isStale && !isBehind) {
           heard.push(...flight())
           isStale = false

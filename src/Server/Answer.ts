@@ -45,6 +45,8 @@ export const answerOf = (error: ApiError): HttpServerResponse.HttpServerResponse
   const seconds = retryAfter(told)
   const headers: Record<string, string> = seconds === undefined ? {} : { "retry-after": String(seconds) }
   if (told._tag === "KeyMissing" || told._tag === "KeyRefused") headers["www-authenticate"] = "Bearer"
+  // What is left of it may come at any time.
+  if (told._tag === "RequestTimeout") headers["connection"] = "close"
   if (told._tag === "MethodNotAllowed") headers["allow"] = told.allowed.join(", ")
   const { body, status } = encoded(told)
   return HttpServerResponse.text(body, { status, headers, contentType: "application/json" })

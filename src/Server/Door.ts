@@ -8,6 +8,7 @@ import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import { Api, BadRequest, MethodNotAllowed, NotFound, UnsupportedMediaType } from "../Api.ts"
 import { answering, answerOf } from "./Answer.ts"
+import { makeCors, Origins } from "./Cors.ts"
 import { CurrentRequest, type Request } from "./Request.ts"
 
 /** The paths of the contract, and the methods of each. */
@@ -24,10 +25,11 @@ const paths = (() => {
 
 const pathOf = (url: string): string => url.split(/[?#]/, 1)[0] ?? url
 
+const methodsOf = (path: string) => paths.find(({ pattern }) => pattern.test(path))?.allowed
+
 /** What there is to say where no endpoint takes a request. */
 const missing = (request: HttpServerRequest.HttpServerRequest) => {
-  const path = pathOf(request.url)
-  const allowed = paths.find(({ pattern }) => pattern.test(path))?.allowed
+  const allowed = methodsOf(pathOf(request.url))
   return answerOf(allowed === undefined ? new NotFound({ what: "such path" }) : new MethodNotAllowed({ allowed }))
 }
 
@@ -40,12 +42,16 @@ const isWord = /^[\w.:-]{1,64}$/
 const inOurWords = (response: HttpServerResponse.HttpServerResponse) =>
   response.status === 415 ? answerOf(new UnsupportedMediaType()) : response
 
+/** What a response says of itself: nobody on the way keeps it, or takes it for something else. */
+const careful = { "cache-control": "no-store", "x-content-type-options": "nosniff" }
+
 /**
  * What every request goes through: it has an id, which its sender may give; whatever comes of it is answered in one shape; and it is
  * one line in the log.
  */
 export const makeDoor = Effect.gen(function*() {
   const random = yield* SecureRandom.SecureRandom
+  const cors = makeCors(yield* Origins)
   // It leaves no error; the router wants a middleware's type to say that it passes them on.
   return (handled: Effect.Effect<HttpServerResponse.HttpServerResponse, unhandled>): Effect.Effect<
     HttpServerResponse.HttpServerResponse,
@@ -59,7 +65,8 @@ export const makeDoor = Effect.gen(function*() {
       const path = pathOf(request.url)
       const about: Request["about"] = {}
       const before = yield* Clock.currentTimeMillis
-      const response = /%00/.test(request.url) ? unstorable : yield* handled.pipe(
+      const early = /%00/.test(request.url) ? unstorable : cors.preflight(request, methodsOf(path) ?? [])
+      const response = early ?? (yield* handled.pipe(
         Effect.catchIf(
           (error) => HttpServerError.isHttpServerError(error) && error.reason._tag === "RouteNotFound",
           () => Effect.succeed(missing(request))
@@ -68,9 +75,9 @@ export const makeDoor = Effect.gen(function*() {
         Effect.map(inOurWords),
         Effect.provideService(CurrentRequest, { id, about }),
         Effect.annotateLogs({ request: id })
-      )
+      ))
       const ms = (yield* Clock.currentTimeMillis) - before
       yield* Effect.annotateLogs(Effect.logInfo("Answered"), { request: id, ...about, method: request.method, path, status: response.status, ms })
-      return HttpServerResponse.setHeader(response, "x-request-id", id)
+      return HttpServerResponse.setHeaders(response, { ...careful, ...response.headers, ...cors.headers(request), "x-request-id": id })
     })
 })

@@ -6,9 +6,8 @@ import type { Watched } from "../Conductor.ts"
 import { RunLogged } from "../Api.ts"
 import type { Delta } from "../RunLog.ts"
 import { Draining } from "./Draining.ts"
-
-/** How often a stream says something when there is nothing to say, so that nobody on the way takes it for dead. */
-const heartbeat = "15 seconds"
+import { Limits } from "./Limits.ts"
+import { Standing } from "./Request.ts"
 
 /** Milliseconds after which a reader that was told to come back does so. */
 const comeBack = 1_000
@@ -43,13 +42,23 @@ export const render = (items: ReadonlyArray<Watched>): string =>
 
 const retry = `retry: ${comeBack}\n\n`
 
+const nothing = ": \n\n"
+
 /**
- * A response that tells what is watched until that ends, the reader goes, or the server drains. Where the watching fails, as on a
+ * A response that tells what is watched until that ends, the reader goes, its key is good no more, or the server drains. Where the watching fails, as on a
  * database that does not answer, the reader is told to come back.
  */
 export const eventsOf = <E>(watched: Stream.Stream<Watched, E>) =>
   Effect.gen(function*() {
     const draining = yield* Draining
+    const { heartbeatMs } = yield* Limits
+    const standing = yield* Standing
+    // So that nobody on the way takes the stream for dead.
+    const heartbeat = Stream.drop(Stream.tick(heartbeatMs), 1).pipe(
+      Stream.mapEffect(() => standing),
+      Stream.takeWhile((isGood) => isGood),
+      Stream.map(() => nothing)
+    )
     const text = watched.pipe(
       Stream.mapArrayEffect((items) => {
         const text = [render(items)] as const
@@ -57,8 +66,8 @@ export const eventsOf = <E>(watched: Stream.Stream<Watched, E>) =>
       }),
       Stream.catchCause((cause) => Stream.fromEffect(Effect.as(Effect.logInfo("A stream broke off", cause), retry))),
       // The first byte tells the reader that it is connected.
-      (stream) => Stream.concat(Stream.succeed(": \n\n"), stream),
-      Stream.merge(Stream.map(Stream.drop(Stream.tick(heartbeat), 1), () => ": \n\n"), { haltStrategy: "left" }),
+      (stream) => Stream.concat(Stream.succeed(nothing), stream),
+      Stream.merge(heartbeat, { haltStrategy: "either" }),
       Stream.interruptWhen(draining.begun),
       (stream) => Stream.concat(stream, Stream.fromEffect(Effect.match(draining.check, { onFailure: () => retry, onSuccess: () => "" }))),
       Stream.filter((text) => text !== "")

@@ -1,5 +1,6 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as HttpMethod from "effect/http/HttpMethod"
@@ -7,7 +8,7 @@ import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import { Authorization, BadRequest, Forbidden, KeyMissing, Needs, RequestTimeout } from "../Api.ts"
 import { allows, CurrentOrg, CurrentPrincipal, Keys, principalOf } from "../Org.ts"
 import { Limits } from "./Limits.ts"
-import { isAbout } from "./Request.ts"
+import { isAbout, Standing } from "./Request.ts"
 
 /** True where arrays and objects of a JSON text are within each other more often than that. */
 const isDeeper = (text: string, most: number): boolean => {
@@ -33,9 +34,12 @@ const body = Effect.gen(function*() {
   const request = yield* HttpServerRequest.HttpServerRequest
   if (!HttpMethod.hasBody(request.method)) return
   const { bodyMs, depth } = yield* Limits
-  const bytes = yield* request.arrayBuffer.pipe(
+  // Who reads too long is left to itself: to interrupt it would close the connection before anything is said.
+  const reading = yield* Effect.forkDetach(request.arrayBuffer)
+  const bytes = yield* Fiber.join(reading).pipe(
     Effect.orDie,
-    Effect.timeoutOrElse({ duration: bodyMs, orElse: () => Effect.fail(new RequestTimeout({ limitMs: bodyMs })) })
+    Effect.timeoutOrElse({ duration: bodyMs, orElse: () => Effect.fail(new RequestTimeout({ limitMs: bodyMs })) }),
+    Effect.onInterrupt(() => Effect.sync(() => reading.interruptUnsafe()))
   )
   const text = yield* Effect.try({
     try: () => new TextDecoder("utf-8", { fatal: true }).decode(bytes),
@@ -47,6 +51,11 @@ const body = Effect.gen(function*() {
 /** Lets a request through whose key is good, has the scope and is within its rate; what it does is done for the key's organisation. */
 export const layer = Layer.effect(Authorization, Effect.gen(function*() {
   const keys = yield* Keys
+  const standingOf = (credential: Redacted.Redacted) =>
+    Effect.as(keys.verify(credential), true).pipe(
+      // A database that does not answer says nothing about the key.
+      Effect.catch((error) => Effect.succeed(error._tag !== "KeyRefused"))
+    )
   return Authorization.of({
     bearer: Effect.fnUntraced(function*(handled, { credential, endpoint }) {
       if (Redacted.value(credential) === "") return yield* new KeyMissing()
@@ -59,6 +68,7 @@ export const layer = Layer.effect(Authorization, Effect.gen(function*() {
       return yield* Effect.andThen(body, handled).pipe(
         Effect.provideService(CurrentOrg, principal.org),
         Effect.provideService(CurrentPrincipal, by),
+        Effect.provideService(Standing, standingOf(credential)),
         Effect.annotateLogs({ org: principal.org, principal: by })
       )
     })

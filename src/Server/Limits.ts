@@ -12,9 +12,11 @@ export interface RequestLimits {
   readonly headerBytes: number
   /** Milliseconds until the headers are there; 10 s by default. */
   readonly headersMs: number
+  /** Milliseconds after which a stream with nothing to say says so, and its reader's key is looked at again; 15 s by default. */
+  readonly heartbeatMs: number
 }
 
 /** The limits of a server's requests. */
 export const Limits = Context.Reference<RequestLimits>("conductor-ai/Server/Limits", {
-  defaultValue: () => ({ bodyBytes: 16 * 1024 * 1024, bodyMs: 20_000, depth: 64, headerBytes: 16 * 1024, headersMs: 10_000 })
+  defaultValue: () => ({ bodyBytes: 16 * 1024 * 1024, bodyMs: 20_000, depth: 64, headerBytes: 16 * 1024, headersMs: 10_000, heartbeatMs: 15_000 })
 })

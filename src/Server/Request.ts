@@ -19,3 +19,6 @@ export const isAbout = (about: Request["about"]) =>
   Effect.map(CurrentRequest, (request) => {
     Object.assign(request.about, about)
   })
+
+/** Whether whoever makes the request may still make it, for what takes long. */
+export const Standing = Context.Reference<Effect.Effect<boolean>>("conductor-ai/Server/Standing", { defaultValue: () => Effect.succeed(true) })

@@ -74,22 +74,30 @@ export const layer = HttpApiBuilder.group(Api, "runs", Effect.fnUntraced(functio
     return yield* conductor.find(run)
   })
 
-  const begin = Effect.fnUntraced(function*(request: StartRun, more: Pick<StartOptions, "run" | "dedupe" | "session" | "opensSession">) {
+  /** What starts a run as it was asked for; what cannot be used is refused before anything is kept of it. */
+  const prepare = Effect.fnUntraced(function*(request: StartRun) {
     const { agent: named, input: _, messages, ...options } = request
     const agent = named ?? first?.agent.name ?? ""
     const input = yield* inputOf(known.get(agent)?.agent, request)
     if (request.model !== undefined) yield* models.resolve(request.model)
-    return yield* conductor.start(agent, input, { ...options, ...more, ...saidIn(messages), sourceProject: "api" })
+    return (more: Pick<StartOptions, "run" | "dedupe" | "session" | "opensSession">) =>
+      conductor.start(agent, input, { ...options, ...more, ...saidIn(messages), sourceProject: "api" })
+  })
+
+  /** Has a key stand for a request about a run; a key of another request is refused. */
+  const keep = Effect.fnUntraced(function*(key: string, request: unknown, run: RunId) {
+    const keyed = { org: yield* CurrentOrg, key, fingerprint: fingerprintOf(request) }
+    const claimed = yield* idempotency.claim(keyed, run)
+    return claimed.isSame ? { ...claimed, keyed } : yield* new IdempotencyKeyReused({ key })
   })
 
   /** The run that a key stands for, which is started unless it was. */
   const once = Effect.fnUntraced(function*(key: string, request: StartRun, named: Pick<StartOptions, "session" | "opensSession">) {
-    const keyed = { org: yield* CurrentOrg, key, fingerprint: fingerprintOf(encodeStart(request)) }
-    const { isFirst, isSame, run } = yield* idempotency.claim(keyed, yield* conductor.newRun)
-    if (!isSame) return yield* new IdempotencyKeyReused({ key })
+    const begin = yield* prepare(request)
+    const { isFirst, keyed, run } = yield* keep(key, encodeStart(request), yield* conductor.newRun)
     const isThere = (run: RunId) => Effect.as(conductor.find(run), true).pipe(Effect.catchTag("RunNotFound", () => Effect.succeed(false)))
     if (!isFirst && (yield* isThere(run))) return run
-    const started = yield* begin(request, { ...named, run, dedupe: `api:${key}` }).pipe(
+    const started = yield* begin({ ...named, run, dedupe: `api:${key}` }).pipe(
       // Somebody else may have started it at the same time, and it may even be over.
       Effect.catchTag(["RunConflict", "Fenced"], (refused) => Effect.flatMap(isThere(run), (there) => there ? Effect.succeed(run) : Effect.fail(refused)))
     )
@@ -103,7 +111,7 @@ export const layer = HttpApiBuilder.group(Api, "runs", Effect.fnUntraced(functio
       const key = headers["idempotency-key"]
       const session = payload.session ?? (yield* random.uuidV7())
       const named = payload.session === undefined ? { session, opensSession: true } : { session }
-      const run = yield* key === undefined ? begin(payload, named) : once(key, payload, named)
+      const run = yield* key === undefined ? Effect.flatMap(prepare(payload), (begin) => begin(named)) : once(key, payload, named)
       yield* isAbout({ run })
       // Of a new run in a new session nothing has to be looked up.
       return startedOf(
@@ -133,22 +141,23 @@ export const layer = HttpApiBuilder.group(Api, "runs", Effect.fnUntraced(functio
     events: Effect.fn("Api.events")(function*({ headers, params, query }) {
       yield* draining.check
       const row = yield* ours(params.run)
-      const after = headers["last-event-id"] ?? query.after ?? 0
+      // Nobody has seen what is not there yet: who says so is told what comes next.
+      const after = Math.min(headers["last-event-id"] ?? query.after ?? 0, row.seq)
       if (isOver(row.status) && row.seq <= after) return HttpServerResponse.empty({ status: 204 })
       return yield* Effect.provideService(eventsOf(log.as(row.org).watch(row.run, after, undefined, true)), Draining, draining)
     }),
     send: Effect.fn("Api.send")(function*({ headers, params, payload: { mode, text } }) {
       const { run } = yield* ours(params.run)
-      const dedupe = headers["idempotency-key"]
-      const message = yield* conductor.send(run, text, {
-        ...(mode === undefined ? {} : { mode }),
-        ...(dedupe === undefined ? {} : { dedupe: `api:${dedupe}` })
-      })
-      return { message }
+      const how = mode === undefined ? {} : { mode }
+      const key = headers["idempotency-key"]
+      if (key === undefined) return { message: yield* conductor.send(run, text, how) }
+      const { keyed } = yield* keep(key, { run, text, ...how }, run)
+      // A key may be used again after its time, and then for something else.
+      return { message: yield* conductor.send(run, text, { ...how, dedupe: `api:${key}:${keyed.fingerprint.slice(0, 16)}` }) }
     }),
-    cancel: Effect.fn("Api.cancel")(function*({ params, payload: { reason } }) {
+    cancel: Effect.fn("Api.cancel")(function*({ params, payload }) {
       const { run } = yield* ours(params.run)
-      const conflict = yield* Effect.as(conductor.cancel(run, reason), undefined).pipe(Effect.catchTag("RunConflict", Effect.succeed))
+      const conflict = yield* Effect.as(conductor.cancel(run, payload?.reason), undefined).pipe(Effect.catchTag("RunConflict", Effect.succeed))
       const { status } = yield* conductor.find(run)
       // What is cancelled already is as it was wanted.
       if (conflict !== undefined && status !== "cancelled") return yield* conflict

@@ -36,7 +36,7 @@ export const layer = HttpApiBuilder.group(Api, "sessions", Effect.fnUntraced(fun
       return { sessions: page, next: rows.length > limit ? page.at(-1)?.session ?? null : null }
     }),
     create: Effect.fn("Api.newSession")(function*({ payload }) {
-      const session = payload.session ?? (yield* random.uuidV7())
+      const session = payload?.session ?? (yield* random.uuidV7())
       return shown(yield* sessions.create(yield* CurrentOrg, SessionId.make(clean(session))))
     }),
     get: Effect.fn("Api.session")(function*({ params, query: { before, limit = 20 } }) {

@@ -10,11 +10,13 @@ import { Draining } from "./Draining.ts"
 export const layer = HttpApiBuilder.group(Api, "system", Effect.fnUntraced(function*(handlers) {
   const conductor = yield* Conductor
   const draining = yield* Draining
+  // Anybody may ask, as often as they like: the database is asked once a second.
+  const answers = yield* Effect.cachedWithTTL(conductor.list({ limit: 1 }), "1 second")
   return handlers.handleAll({
     health: () => Effect.succeed({ status: "healthy" } as const),
     ready: Effect.fn("Api.ready")(function*() {
       yield* draining.check
-      yield* conductor.list({ limit: 1 })
+      yield* answers
       return { status: "ready" } as const
     })
   })

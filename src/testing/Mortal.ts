@@ -120,7 +120,7 @@ export const makeMortal = (number: number, death: Death | undefined, time: Pick<
     })
 
     const reads = (real: Reads): Reads => ({
-      read: (run, after, limit) => living(real.read(run, after, limit)),
+      read: (run, after, size) => living(real.read(run, after, size)),
       find: (run) => living(real.find(run)),
       list: (filter) => living(real.list(filter))
     })

@@ -11,7 +11,10 @@ import * as Server from "../../src/Server.ts"
 export class Address extends Context.Service<Address, { readonly url: string; readonly key: Redacted.Redacted }>()("test/Address") {}
 
 /** A server, its client, and the runtime under it. */
-export const served = <A, E, R>(runtime: Layer.Layer<A | Conductor, E, R>) => {
+export const served = <A, E, R>(runtime: Layer.Layer<A | Conductor, E, R>) => servedAs({}, runtime)
+
+/** The same with options of the server's. */
+export const servedAs = <A, E, R>(options: Server.Options, runtime: Layer.Layer<A | Conductor, E, R>) => {
   const address = Layer.effect(Address, Effect.gen(function*() {
     const { address } = yield* HttpServer.HttpServer
     const { key } = yield* (yield* Keys).bootstrap(Option.none())
@@ -21,7 +24,7 @@ export const served = <A, E, R>(runtime: Layer.Layer<A | Conductor, E, R>) => {
   const client = Layer.unwrap(Effect.map(Address, ConductorClient.layerFetch))
   return client.pipe(
     Layer.provideMerge(address),
-    Layer.provideMerge(Server.layer({ port: 0 })),
+    Layer.provideMerge(Server.layer({ ...options, port: 0 })),
     Layer.provideMerge(runtime),
     Layer.provide(Logger.layer([]))
   )
