@@ -39,6 +39,9 @@ export const cutsOf = (messages: ReadonlyArray<Message>): ReadonlyArray<number> 
 /** Characters that the note of what was left out has at most. */
 const note = 60
 
+/** Finds what a shortened text has in the place of what was left out of it. */
+export const leftOut = /(\n\[… \d+ characters left out …\]\n)/
+
 /** The shortest that a tool result is made, in characters. */
 export const shortest = 500
 
