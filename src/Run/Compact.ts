@@ -1,5 +1,5 @@
 import { type Message, toolCallsOf, type ToolResult } from "./Transcript.ts"
-import { tokensOfMessage, tokensOfMessages, tokensOfText } from "./Window.ts"
+import { bytesOfToken, tokensOfMessage, tokensOfMessages, tokensOfText } from "./Window.ts"
 
 /** How a conversation is made shorter. */
 export interface Rules {
@@ -136,6 +136,10 @@ const quoting = "[The last thing that the user said before this, word for word]"
 /** The longest that is repeated word for word, in characters. */
 const longestQuote = 8_000
 
+/** Characters of what the user said last that a summary repeats: no more than a quarter of the window, so that it is not what fills it. */
+export const quoteFor = ({ scale, window }: Pick<Rules, "scale" | "window">): number =>
+  Math.max(shortest, Math.min(longestQuote, Math.floor(window / 4 / scale * bytesOfToken)))
+
 /** A summary taken apart; nothing where the text is none. */
 export const summaryIn = (text: string): { readonly text: string; readonly quote: string | undefined } | undefined => {
   if (!text.startsWith(`${opening}\n`)) return undefined
@@ -152,13 +156,18 @@ const lastSaid = (messages: ReadonlyArray<Message>): string | undefined => {
 }
 
 /**
- * The text that stands in the place of messages: a summary of them, and what the user said last, where nothing that the user
- * said comes after it.
+ * The text that stands in the place of messages: a summary of them, and what the user said last, up to so many characters, where
+ * nothing that the user said comes after it.
  */
-export const summaryOf = (summary: string, messages: ReadonlyArray<Message>, rest: ReadonlyArray<Message>): string => {
+export const summaryOf = (
+  summary: string,
+  messages: ReadonlyArray<Message>,
+  rest: ReadonlyArray<Message>,
+  characters: number = longestQuote
+): string => {
   const quote = rest.some((message) => message.role === "user") ? undefined : lastSaid(messages)
   const text = `${opening}\n${summary.replaceAll(quoting, "").trim()}`
-  return quote === undefined ? text : `${text}\n\n${quoting}\n${shortened(quote, longestQuote)}`
+  return quote === undefined ? text : `${text}\n\n${quoting}\n${shortened(quote, characters)}`
 }
 
 const line = (message: Message, characters: number): string => {
