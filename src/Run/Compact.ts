@@ -53,6 +53,15 @@ export const shortened = (text: string, characters: number): string => {
   return `${text.slice(0, head)}\n[… ${left} characters left out …]\n${text.slice(head + left)}`.toWellFormed()
 }
 
+/** A text of at most so many tokens: what is too much is left out of its middle. */
+const within = (text: string, tokens: number): string => {
+  let left = text
+  for (let characters = Math.floor(tokens * bytesOfToken) - note; tokensOfText(left) > tokens && characters > 0; characters = Math.floor(characters * 0.8)) {
+    left = shortened(text, characters)
+  }
+  return left
+}
+
 const resultOf = (result: ToolResult, characters: number): ToolResult => {
   const text = shortened(result.result, characters)
   return text === result.result ? result : { ...result, result: text }
@@ -202,7 +211,7 @@ export const told = (messages: ReadonlyArray<Message>, tokens: number, resultCha
     left++
   }
   const [first = "", ...rest] = all
-  return [first, ...(left === 0 ? [] : [`[${left} messages left out]`]), ...rest].join("\n\n")
+  return within([first, ...(left === 0 ? [] : [`[${left} messages left out]`]), ...rest].join("\n\n"), tokens)
 }
 
 /** Characters of what the user said that a summary by rule repeats. */
@@ -230,5 +239,5 @@ export const ruledSummary = (messages: ReadonlyArray<Message>, tokens: number): 
   const lines = (left: ReadonlyArray<string>) => left.length === 0 ? head : [...head, "The user said, among other things:", ...left]
   let left = said
   while (left.length > 0 && tokensOfText(lines(left).join("\n")) > tokens) left = left.slice(1)
-  return lines(left).join("\n")
+  return within(lines(left).join("\n"), tokens)
 }

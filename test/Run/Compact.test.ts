@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
-import { Compact, tokensOfMessages, Transcript } from "../../src/Run.ts"
+import { Compact, tokensOfMessages, tokensOfText, Transcript } from "../../src/Run.ts"
 
 type Message = Transcript.Message
 
@@ -124,6 +124,18 @@ describe("a summary", () => {
     assert.match(text, /^Summary of what was before: Before\.\n\n\[\d+ messages left out\]\n\nUser: 4\d /)
     assert.include(text, "User: 49 ")
     assert.isAtMost(text.length, 1_200)
+  })
+
+  it.prop("is asked for with no more than there is room for, also where a summary of before has all of it", {
+    messages: conversations,
+    before: Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 20_000 }))),
+    tokens: Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum: 50, maximum: 5_000 })))
+  }, ({ before, messages, tokens }) => {
+    const all = [said(Compact.summaryOf("Zürich. ".repeat(before / 8), [], [])), ...messages]
+    const text = Compact.told(all, tokens, 2_000)
+    assert.isAtMost(tokensOfText(text), tokens)
+    assert.include(text, "Summary of what was before")
+    assert.isAtMost(tokensOfText(Compact.ruledSummary(all, tokens)), tokens)
   })
 
   it("can be made without a model", () => {
