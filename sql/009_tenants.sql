@@ -45,11 +45,13 @@ LANGUAGE plpgsql AS $$
 DECLARE
   v_role text := current_setting('role');
   v_claims text := coalesce(current_setting('request.jwt.claims', true), '');
+  v_claim text := coalesce(current_setting('request.jwt.claim', true), '');
 BEGIN
   PERFORM set_config('request.jwt.claims', json_build_object('org_id', p_org, 'role', 'authenticated')::text, true),
-    set_config('role', 'authenticated', true);
+    set_config('request.jwt.claim', '', true), set_config('role', 'authenticated', true);
   RETURN QUERY SELECT r.* FROM runs r WHERE r.org_id = p_org AND r.id = p_run;
-  PERFORM set_config('role', v_role, true), set_config('request.jwt.claims', v_claims, true);
+  PERFORM set_config('role', v_role, true), set_config('request.jwt.claims', v_claims, true),
+    set_config('request.jwt.claim', v_claim, true);
 END
 $$;
 
@@ -59,12 +61,14 @@ LANGUAGE plpgsql AS $$
 DECLARE
   v_role text := current_setting('role');
   v_claims text := coalesce(current_setting('request.jwt.claims', true), '');
+  v_claim text := coalesce(current_setting('request.jwt.claim', true), '');
 BEGIN
   PERFORM set_config('request.jwt.claims', json_build_object('org_id', p_org, 'role', 'authenticated')::text, true),
-    set_config('role', 'authenticated', true);
+    set_config('request.jwt.claim', '', true), set_config('role', 'authenticated', true);
   RETURN QUERY SELECT e.seq, e.epoch, e.at, e.payload FROM run_events e
     WHERE e.org_id = p_org AND e.run_id = p_run AND e.seq > p_after ORDER BY e.seq LIMIT p_limit;
-  PERFORM set_config('role', v_role, true), set_config('request.jwt.claims', v_claims, true);
+  PERFORM set_config('role', v_role, true), set_config('request.jwt.claims', v_claims, true),
+    set_config('request.jwt.claim', v_claim, true);
 END
 $$;
 
@@ -94,16 +98,25 @@ DECLARE
   v_calls bigint;
   v_commands bigint;
 BEGIN
-  SELECT array_agg(DISTINCT q.session_id) INTO v_sessions
-  FROM (SELECT p.session_id FROM conductor_prunable(p_org, p_before) p ORDER BY p.id LIMIT p_limit) q;
-  SELECT array_agg(x.id) INTO v_runs
-  FROM (
+  -- Whoever begins a run holds its session: nobody goes on from what is found under this lock.
+  v_sessions := ARRAY(
+    SELECT s.id FROM sessions s
+    WHERE s.org_id = p_org AND s.id IN (SELECT p.session_id FROM conductor_prunable(p_org, p_before) p ORDER BY p.id LIMIT p_limit)
+    ORDER BY s.id FOR UPDATE SKIP LOCKED
+  );
+  v_runs := ARRAY(
     SELECT r.id FROM runs r
     WHERE r.org_id = p_org AND r.session_id = ANY (v_sessions) AND r.ended_at < p_before
       AND r.id IN (SELECT p.id FROM conductor_prunable(p_org, p_before) p WHERE p.session_id = ANY (v_sessions))
     ORDER BY r.id DESC LIMIT p_limit FOR UPDATE SKIP LOCKED
-  ) x;
-  IF v_runs IS NULL THEN
+  );
+  -- One that somebody else holds may be about to go on from those before it.
+  v_runs := ARRAY(
+    SELECT r.id FROM runs r
+    WHERE r.id = ANY (v_runs) AND NOT EXISTS (SELECT 1 FROM runs n
+      WHERE n.org_id = r.org_id AND n.session_id = r.session_id AND n.id > r.id AND n.id <> ALL (v_runs))
+  );
+  IF cardinality(v_runs) = 0 THEN
     v_sessions := ARRAY(
       SELECT s.id FROM sessions s
       WHERE s.org_id = p_org AND s.created_at < p_before
@@ -126,7 +139,7 @@ BEGIN
   DELETE FROM sessions WHERE org_id = p_org AND id = ANY (v_sessions);
   DELETE FROM budgets WHERE org_id = p_org AND reserved_usd = 0 AND scope = ANY (
     ARRAY(SELECT 'run:' || u.id FROM unnest(v_runs) AS u (id)) || ARRAY(SELECT 'session:' || u.id FROM unnest(v_sessions) AS u (id)));
-  RETURN jsonb_build_object('runs', coalesce(cardinality(v_runs), 0), 'events', v_events, 'calls', v_calls, 'commands', v_commands,
+  RETURN jsonb_build_object('runs', cardinality(v_runs), 'events', v_events, 'calls', v_calls, 'commands', v_commands,
     'sessions', cardinality(v_sessions));
 END
 $$;

@@ -53,10 +53,11 @@ export class Memory extends Context.Service<Memory, {
   /** What is remembered, newest first. */
   readonly list: (filter?: Filter) => Effect.Effect<ReadonlyArray<Fact>, StorageFailed>
   /**
-   * Forgets memories, and takes what they said, word for word, out of everything that the organisation has kept: the logs of
-   * its runs, commands, comments on approvals, and the audit trail, whose chain still verifies. What was said in other words, in
-   * another spelling, or to the tables of a plugin is not known here. The log of a run that is under way is left alone until the
-   * run is over; until then the text waits in `memory_erasures`. Copies of the database are for their keeper to delete.
+   * Forgets memories, and takes what they said, word for word, out of everything that the organisation has kept: its other
+   * memories, the logs of its runs, commands, comments on approvals, and the audit trail, whose chain still verifies. What was
+   * said in other words, in another spelling, or to the tables of a plugin is not known here, nor are the names of sessions, keys
+   * and persons content. The log of a run that is under way is left alone until the run is over; until then the text waits in
+   * `memory_erasures`. Copies of the database are for their keeper to delete.
    */
   readonly forget: (what: Forgetting) => Effect.Effect<Forgotten, MemoryInvalid | StorageFailed>
   /** Does what forgetting has left to do, for every organisation: also done each minute. The runs that are still waited for. */
@@ -125,8 +126,11 @@ const make = Effect.fnUntraced(function*(shelf: Shelf, traces: Traces) {
     const take = takeOut(erasure.texts)
     const runs = erasure.runs ?? (yield* sweep(erasure))
     const unfinished = new Set(yield* traces.unfinished(erasure.org, runs))
-    const missed = yield* traces.clear(erasure, take, runs.filter((run) => !unfinished.has(run)))
+    const over = runs.filter((run) => !unfinished.has(run))
+    const missed = yield* traces.clear(erasure, take, over)
     yield* traces.clearTrail(erasure, take)
+    // What they were told before it was to be forgotten they may have remembered since.
+    if (over.length > 0) yield* shelf.takeOut(erasure.org, erasure.texts, over)
     const left = [...unfinished, ...missed]
     yield* left.length === 0 ? shelf.end(erasure.id) : shelf.wait(erasure.id, left)
     return left
@@ -137,23 +141,25 @@ const make = Effect.fnUntraced(function*(shelf: Shelf, traces: Traces) {
     const [org, by, at] = [yield* CurrentOrg, yield* CurrentPrincipal, yield* Clock.currentTimeMillis]
     const id = yield* random.uuidV7()
     const target = "id" in what ? `memory:${what.id}` : undefined
-    const [gone, texts] = yield* shelf.atomic(Effect.gen(function*() {
+    const [memories, texts] = yield* shelf.atomic(Effect.gen(function*() {
       const gone = yield* shelf.remove(org, what)
       const texts = [...new Set([...given, ...gone])]
+      const copies = texts.length === 0 ? 0 : yield* shelf.takeOut(org, texts)
+      const memories = gone.length + copies
       if (texts.length > 0) yield* shelf.begin({ id, org, texts, by, at, runs: null })
       yield* audit.append({
         org,
         principal: by,
         action: "memory",
         name: "memory.forget",
-        input: { memories: gone.length },
+        input: { memories },
         ...(target === undefined ? {} : { target })
       })
-      return [gone, texts] as const
+      return [memories, texts] as const
     }))
     // What is left to do is found again by `settle`, where this process ends in the middle.
     const waiting = texts.length === 0 ? [] : yield* proceed({ id, org, texts, by, at, runs: null })
-    return { memories: gone.length, waiting }
+    return { memories, waiting }
   })
 
   const settle = Effect.gen(function*() {

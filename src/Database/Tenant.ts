@@ -15,6 +15,7 @@ export interface TenantOptions {
 interface Before {
   readonly role: string
   readonly claims: string
+  readonly claim: string
   readonly timeout: string
 }
 
@@ -38,9 +39,11 @@ export const asOrg = (orgId: string, options: TenantOptions = {}) => {
         const [before] = yield* sql<Before>`SELECT
           current_setting('role') AS role,
           coalesce(current_setting('request.jwt.claims', true), '') AS claims,
+          coalesce(current_setting('request.jwt.claim', true), '') AS claim,
           current_setting('statement_timeout') AS timeout,
           set_config('statement_timeout', coalesce(${timeout}::text, current_setting('statement_timeout')), true),
           set_config('request.jwt.claims', ${claims}, true),
+          set_config('request.jwt.claim', '', true),
           ${sql.literal(options.readOnly === true ? "set_config('transaction_read_only', 'on', true)," : "")}
           set_config('role', 'authenticated', true)`
         const result = yield* self
@@ -49,6 +52,7 @@ export const asOrg = (orgId: string, options: TenantOptions = {}) => {
           yield* sql`SELECT
             set_config('role', ${before.role}, true),
             set_config('request.jwt.claims', ${before.claims}, true),
+            set_config('request.jwt.claim', ${before.claim}, true),
             set_config('statement_timeout', ${before.timeout}, true)`
         }
         return result

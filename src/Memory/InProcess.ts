@@ -7,7 +7,7 @@ import { isOver, type OrgId, RunEvent, type RunId } from "../Run.ts"
 import { rewriteRun, Store, Tables } from "../RunLog.ts"
 import type { Fact, Filter, Forgetting, MemoryId } from "./Fact.ts"
 import type { Erasure, Shelf, Traces } from "./Shelf.ts"
-import { fromCommand, fromEvent } from "./TakeOut.ts"
+import { fromCommand, fromEvent, isEmptied, takeOut } from "./TakeOut.ts"
 import { scoreOf } from "./Words.ts"
 
 const isMeant = (what: Forgetting) => (fact: Fact): boolean =>
@@ -49,6 +49,20 @@ export const makeShelf = Effect.map(Tables, (tables): Shelf => {
         const gone = [...facts.values()].filter((fact) => fact.org === org && isMeant(what)(fact))
         gone.forEach(remove)
         return gone.map((fact) => fact.text)
+      }),
+    takeOut: (org, texts, runs) =>
+      Effect.sync(() => {
+        const take = takeOut(texts)
+        let gone = 0
+        for (const fact of facts.values()) {
+          const text = take(fact.text)
+          if (fact.org !== org || text === fact.text || (runs !== undefined && (fact.sourceRun === null || !runs.includes(fact.sourceRun)))) continue
+          if (isEmptied(text)) {
+            remove(fact)
+            gone++
+          } else facts.set(fact.id, { ...fact, text })
+        }
+        return gone
       }),
     removeExpired: (at) =>
       Effect.sync(() => {

@@ -27,6 +27,11 @@ export interface Shelf {
   readonly list: (org: OrgId, filter: Filter, at: number) => Effect.Effect<ReadonlyArray<Fact>, StorageFailed>
   /** Takes memories away, and answers what they said. */
   readonly remove: (org: OrgId, what: Forgetting) => Effect.Effect<ReadonlyArray<string>, StorageFailed>
+  /**
+   * Takes texts out of the memories that have them, of those that are from some runs where these are given; how many went with that,
+   * because they said nothing else.
+   */
+  readonly takeOut: (org: OrgId, texts: ReadonlyArray<string>, runs?: ReadonlyArray<RunId>) => Effect.Effect<number, StorageFailed>
   readonly removeExpired: (at: number) => Effect.Effect<void, StorageFailed>
   readonly erasures: Effect.Effect<ReadonlyArray<Erasure>, StorageFailed>
   readonly begin: (erasure: Erasure) => Effect.Effect<void, StorageFailed>
@@ -47,6 +52,6 @@ export interface Traces {
    * that hold them and could not be cleared, because they are not over any more.
    */
   readonly clear: (erasure: Erasure, take: TakeOut, runs: ReadonlyArray<RunId>) => Effect.Effect<ReadonlyArray<RunId>, StorageFailed>
-  /** Erases every row of the audit trail that holds one of the texts. */
+  /** Erases every row of the audit trail that holds one of the texts, and takes them out of what older versions kept of calls beside it. */
   readonly clearTrail: (erasure: Erasure, take: TakeOut) => Effect.Effect<void, StorageFailed>
 }

@@ -7,6 +7,7 @@ import { answered, problemOf, readerOf } from "../Database.ts"
 import { OrgId, RunId, StorageFailed } from "../Run.ts"
 import { type Fact, type Filter, type Forgetting, MemoryId, Scope } from "./Fact.ts"
 import type { Shelf } from "./Shelf.ts"
+import { fragmentOf, isEmptied, takeOut } from "./TakeOut.ts"
 
 /** How long a statement may take: it may go through all that an organisation has. */
 const patience = Duration.minutes(1)
@@ -24,6 +25,12 @@ export const atomically = <A, E, R>(sql: SqlClient.SqlClient, effect: Effect.Eff
     (error): error is SqlError => typeof error === "object" && error !== null && "_tag" in error && error._tag === "SqlError",
     (error) => Effect.fail(storageFailed(error))
   )
+
+/** True for an expression of SQL, without parameters, that may hold one of the texts. */
+export const mayHold = (sql: SqlClient.SqlClient, expression: string, texts: ReadonlyArray<string>) => {
+  const fragments = texts.map(fragmentOf)
+  return fragments.includes("") ? sql`true` : sql.or(fragments.map((fragment) => sql`position(${fragment} in ${sql.literal(expression)}) > 0`))
+}
 
 const row = {
   id: MemoryId,
@@ -79,6 +86,12 @@ export const makeSql = Effect.map(SqlClient.SqlClient, (sql): Shelf => {
       ? what.scopes === undefined ? sql`id = ${what.id}` : sql`id = ${what.id} AND scope = ANY (${[...what.scopes]}::text[])`
       : "scope" in what ? sql`scope = ${what.scope}` : sql`position(${what.text} in text) > 0`
 
+  const idsOf = (org: OrgId, which: ReturnType<typeof meant> | ReturnType<typeof sql.and>) =>
+    sql<{ readonly id: string }>`SELECT id FROM memories WHERE org_id = ${org} AND ${which}`.pipe(
+      read(org),
+      Effect.map((rows) => rows.map((row) => row.id))
+    )
+
   return {
     atomic: (effect) => atomically(sql, effect),
     put: (fact, dedupe) =>
@@ -113,11 +126,28 @@ export const makeSql = Effect.map(SqlClient.SqlClient, (sql): Shelf => {
         Effect.map((rows) => decode(rows).map(factOf)),
         reply
       ),
+    // What is not to be seen by the organisation is not found, so that it cannot go either.
     remove: (org, what) =>
-      sql<{ readonly text: string }>`DELETE FROM memories WHERE org_id = ${org} AND ${meant(what)} RETURNING text`.pipe(
+      idsOf(org, meant(what)).pipe(
+        Effect.flatMap((ids) => sql<{ readonly text: string }>`DELETE FROM memories WHERE id = ANY (${ids}::text[]) RETURNING text`),
         Effect.map((rows) => rows.map((row) => row.text)),
         reply
       ),
+    takeOut: Effect.fnUntraced(function*(org, texts, runs) {
+      const take = takeOut(texts)
+      const holding = mayHold(sql, "text", texts)
+      const ids = yield* reply(idsOf(org, runs === undefined ? holding : sql.and([holding, sql`source_run = ANY (${[...runs]}::text[])`])))
+      // Somebody else may be forgetting another part of the same memory.
+      const rows = yield* sql<{ readonly id: string; readonly text: string }>`
+        SELECT id, text FROM memories WHERE id = ANY (${ids}::text[]) ORDER BY id FOR UPDATE`.pipe(reply)
+      const changed = rows.map(({ id, text }) => ({ id, before: text, text: take(text) })).filter(({ before, text }) => text !== before)
+      const gone = changed.filter(({ text }) => isEmptied(text)).map(({ id }) => id)
+      if (gone.length > 0) yield* reply(sql`DELETE FROM memories WHERE id = ANY (${gone}::text[])`)
+      for (const { id, text } of changed) {
+        if (!gone.includes(id)) yield* reply(sql`UPDATE memories SET text = ${text} WHERE id = ${id}`)
+      }
+      return gone.length
+    }, (effect) => atomically(sql, effect)),
     removeExpired: (at) => sql`DELETE FROM memories WHERE expires_at <= ${time(at)}`.pipe(Effect.asVoid, reply),
     erasures: sql`SELECT id, org_id, texts, runs, requested_by, created_at FROM memory_erasures ORDER BY id`.pipe(
       Effect.map((rows) =>

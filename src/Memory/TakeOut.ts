@@ -1,5 +1,5 @@
 import * as Schema from "effect/Schema"
-import { RunEvent } from "../Run.ts"
+import { Compact, RunEvent } from "../Run.ts"
 
 /** What stands in the place of what was forgotten. */
 export const forgotten = "[FORGOTTEN]"
@@ -23,8 +23,26 @@ const isJson = (text: string): boolean => {
 /** How a text is written within a JSON string. */
 const escaped = (text: string): string => JSON.stringify(text).slice(1, -1)
 
+/** The fewest characters of a text that tell something of it. */
+const telling = 4
+
+/** Takes out what is left of a text that was cut: its beginning at the end of a piece, its end at the beginning of the next one. */
+const fromCut = (pieces: ReadonlyArray<string>, one: string): ReadonlyArray<string> => {
+  const lengths = Array.from({ length: Math.max(0, one.length - telling) }, (_, index) => one.length - 1 - index)
+  // A character may have been cut in two.
+  const heads = lengths.map((length) => one.slice(0, length).toWellFormed())
+  const tails = lengths.map((length) => one.slice(-length).toWellFormed())
+  return pieces.map((piece, index) => {
+    if (index % 2 === 1) return piece
+    const head = index === pieces.length - 1 ? undefined : heads.find((text) => piece.endsWith(text))
+    const left = head === undefined ? piece : piece.slice(0, -head.length) + forgotten
+    const tail = index === 0 ? undefined : tails.find((text) => left.startsWith(text))
+    return tail === undefined ? left : forgotten + left.slice(tail.length)
+  })
+}
+
 /**
- * Takes every occurrence of these texts, word for word, out of a text. In JSON, and in JSON that is a string of it, values are
+ * Takes every occurrence of these texts, word for word, out of a text, and what is left of them where it was shortened. In JSON, and in JSON that is a string of it, values are
  * looked at one by one, so that escapes do not hide anything, it stays JSON, and all else of it stays as it was written.
  */
 export const takeOut = (texts: ReadonlyArray<string>): TakeOut => {
@@ -39,7 +57,9 @@ export const takeOut = (texts: ReadonlyArray<string>): TakeOut => {
         return left === value ? token : JSON.stringify(left)
       })
     }
-    return longestFirst.reduce((left, one) => left.replaceAll(one, forgotten).replaceAll(escaped(one), forgotten), text)
+    const whole = longestFirst.reduce((left, one) => left.replaceAll(one, forgotten).replaceAll(escaped(one), forgotten), text)
+    const pieces = whole.split(Compact.leftOut)
+    return pieces.length === 1 ? whole : longestFirst.reduce(fromCut, pieces).join("")
   }
   return from
 }
@@ -131,6 +151,12 @@ export const fromCommand = (payload: string, take: TakeOut): string | undefined 
 
 /** Letters, digits and signs that every JSON writes as they are. */
 const plain = /[\w .,:;@-]+/g
+
+/** True where nothing is left of a text but that something was taken out of it. */
+export const isEmptied = (text: string): boolean => text.replaceAll(forgotten, "").trim() === ""
+
+/** Stands, in plain letters, in every text that was shortened, and so may have a part of what is looked for. */
+export const shortenedMark = " characters left out "
 
 /**
  * A part of a text by which whatever may contain it can be found, however it is escaped; empty where it has no such part, so

@@ -2,10 +2,11 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as SqlClient from "effect/sql/SqlClient"
 import { AuditLog } from "../AuditLog.ts"
+import { readerOf } from "../Database.ts"
 import type { OrgId, RunId } from "../Run.ts"
 import type { Erasure, Traces } from "./Shelf.ts"
-import { atomically, reply } from "./Sql.ts"
-import { fragmentOf, fromCommand, fromEvent, type TakeOut } from "./TakeOut.ts"
+import { atomically, mayHold, reply } from "./Sql.ts"
+import { fromCommand, fromEvent, shortenedMark, type TakeOut } from "./TakeOut.ts"
 
 /** Runs that are looked through at a time. */
 const page = 200
@@ -35,18 +36,24 @@ const contentOf = Schema.decodeUnknownSync(Schema.Array(Schema.Struct({
   content: Schema.Array(Schema.NullOr(Schema.String))
 })))
 
-/** What was said in runs, in Postgres. */
+interface Execution {
+  readonly id: string
+  readonly input: string
+  readonly output: string | null
+}
+
+/**
+ * What was said in runs, in Postgres. All of it is looked for as the organisation: what is another's is not found, and so stays, also
+ * where a statement forgot to say whose it means.
+ */
 export const makeTraces = Effect.gen(function*() {
   const sql = yield* SqlClient.SqlClient
   const audit = yield* AuditLog
+  const read = readerOf(sql)
+  const holding = (expression: string, texts: ReadonlyArray<string>) => mayHold(sql, expression, texts)
+  const idsOf = (rows: ReadonlyArray<{ readonly id: RunId }>) => rows.map((row) => row.id)
 
-  /** True for a column that may hold one of the texts. */
-  const mayHold = (column: string, texts: ReadonlyArray<string>) => {
-    const fragments = texts.map(fragmentOf)
-    return fragments.includes("") ? sql`true` : sql.or(fragments.map((fragment) => sql`position(${fragment} in ${sql.literal(column)}) > 0`))
-  }
-
-  const changesIn = Effect.fnUntraced(function*(texts: ReadonlyArray<string>, take: TakeOut, runs: ReadonlyArray<RunId>) {
+  const changesIn = Effect.fnUntraced(function*({ org, texts }: Erasure, take: TakeOut, runs: ReadonlyArray<RunId>) {
     const changes = new Map<RunId, Changes>()
     const of = (run: RunId): Changes => {
       const known = changes.get(run) ?? { events: [], calls: new Set(), commands: [], comments: [] }
@@ -55,7 +62,8 @@ export const makeTraces = Effect.gen(function*() {
     }
     const some = [...runs]
     const events = yield* sql<Event>`SELECT run_id, seq, payload FROM run_events
-      WHERE run_id = ANY (${some}::text[]) AND ${mayHold("payload", texts)} ORDER BY run_id, seq`.pipe(reply)
+      WHERE org_id = ${org} AND run_id = ANY (${some}::text[]) AND (${holding("payload", texts)} OR position(${shortenedMark} in payload) > 0)
+      ORDER BY run_id, seq`.pipe(read(org), reply)
     for (const { payload, run_id, seq } of events) {
       const taken = fromEvent(payload, take)
       if (taken === undefined) continue
@@ -63,13 +71,14 @@ export const makeTraces = Effect.gen(function*() {
       for (const call of taken.calls) of(run_id).calls.add(call)
     }
     const commands = yield* sql<Command>`SELECT id, run_id, payload FROM run_inbox
-      WHERE run_id = ANY (${some}::text[]) AND ${mayHold("payload", texts)}`.pipe(reply)
+      WHERE org_id = ${org} AND run_id = ANY (${some}::text[]) AND ${holding("payload", texts)}`.pipe(read(org), reply)
     for (const { id, payload, run_id } of commands) {
       const left = fromCommand(payload, take)
       if (left !== undefined) of(run_id).commands.push({ id, payload: left })
     }
     const comments = yield* sql<{ readonly id: string; readonly run_id: RunId; readonly comment: string }>`
-      SELECT id, run_id, comment FROM approvals WHERE run_id = ANY (${some}::text[]) AND comment IS NOT NULL`.pipe(reply)
+      SELECT id, run_id, comment FROM approvals
+      WHERE org_id = ${org} AND run_id = ANY (${some}::text[]) AND comment IS NOT NULL`.pipe(read(org), reply)
     for (const { comment, id, run_id } of comments) if (take(comment) !== comment) of(run_id).comments.push(id)
     return changes
   })
@@ -82,12 +91,17 @@ export const makeTraces = Effect.gen(function*() {
     sql<{ readonly n: bigint }>`SELECT n FROM audit_logs
       WHERE org_id = ${org} AND run_id = ${run} AND erased_at IS NULL AND action <> 'erase'
         AND (seq = ANY (${events.map((event) => event.seq)}::int[]) OR call_id = ANY (${[...calls]}::text[])) ORDER BY n`.pipe(
+      read(org),
       Effect.map((rows) => rows.map((row) => Number(row.n))),
       reply
     )
 
   /** Log and trail together, so that what was begun is found again where the process ends in the middle. False where the run is not over. */
-  const redact = Effect.fnUntraced(function*(erasure: Erasure, run: RunId, change: Changes) {
+  const redact = Effect.fnUntraced(function*(erasure: Erasure, take: TakeOut, run: RunId) {
+    // Whoever forgets something else of the same run comes before or after, and neither writes back what the other has taken out.
+    yield* reply(sql`SELECT 1 FROM runs WHERE id = ${run} FOR NO KEY UPDATE`)
+    const change = (yield* changesIn(erasure, take, [run])).get(run)
+    if (change === undefined) return true
     const { commands, comments, events } = change
     const [done] = yield* sql<{ readonly done: boolean }>`SELECT conductor_redact(${erasure.org}, ${erasure.by}, ${run},
       ${events.map((event) => event.seq)}::int[], ${events.map((event) => event.payload)}::text[],
@@ -97,26 +111,37 @@ export const makeTraces = Effect.gen(function*() {
     return true
   })
 
+  const clearExecutions = Effect.fnUntraced(function*({ org, texts }: Erasure, take: TakeOut) {
+    const found = yield* sql<{ readonly id: string }>`SELECT id::text AS id FROM tool_executions
+      WHERE org_id = ${org} AND ${holding("concat_ws(' ', input_json::text, output_json::text)", texts)}`.pipe(read(org), reply)
+    const rows = yield* sql<Execution>`SELECT id::text AS id, input_json::text AS input, output_json::text AS output FROM tool_executions
+      WHERE id = ANY (${found.map(({ id }) => id)}::uuid[]) ORDER BY id FOR UPDATE`.pipe(reply)
+    for (const { id, input, output } of rows) {
+      yield* sql`UPDATE tool_executions SET input_json = ${take(input)}::text::jsonb,
+        output_json = ${output === null ? null : take(output)}::text::jsonb WHERE id = ${id}::uuid`.pipe(reply)
+    }
+  }, (effect) => atomically(sql, effect))
+
   const traces: Traces = {
-    underWay: ({ id, org }) =>
-      sql<{ readonly id: RunId }>`SELECT r.id FROM runs r JOIN memory_erasures e ON e.id = ${id}
-        WHERE r.org_id = ${org} AND (r.ended_at IS NULL OR r.created_at > e.created_at - interval '1 minute') ORDER BY r.id`.pipe(
-        Effect.map((rows) => rows.map((row) => row.id)),
-        reply
-      ),
+    underWay: Effect.fnUntraced(function*({ id, org }) {
+      const [asked] = yield* sql<{ readonly since: Date }>`SELECT created_at - interval '1 minute' AS since FROM memory_erasures
+        WHERE id = ${id}`.pipe(reply)
+      return asked === undefined ? [] : yield* sql<{ readonly id: RunId }>`SELECT id FROM runs
+        WHERE org_id = ${org} AND (ended_at IS NULL OR created_at > ${asked.since}) ORDER BY id`.pipe(read(org), Effect.map(idsOf), reply)
+    }),
     over: (org, after) =>
       sql<{ readonly id: RunId }>`SELECT id FROM runs WHERE org_id = ${org} AND ended_at IS NOT NULL AND id > ${after}
-        ORDER BY id LIMIT ${page}`.pipe(Effect.map((rows) => rows.map((row) => row.id)), reply),
+        ORDER BY id LIMIT ${page}`.pipe(read(org), Effect.map(idsOf), reply),
     unfinished: (org, runs) =>
       sql<{ readonly id: RunId }>`SELECT id FROM runs WHERE org_id = ${org} AND id = ANY (${[...runs]}::text[]) AND ended_at IS NULL`.pipe(
-        Effect.map((rows) => rows.map((row) => row.id)),
+        read(org),
+        Effect.map(idsOf),
         reply
       ),
     clear: Effect.fnUntraced(function*(erasure, take, runs) {
-      const changes = yield* changesIn(erasure.texts, take, runs)
       const left: Array<RunId> = []
-      for (const [run, change] of changes) {
-        const isDone = yield* atomically(sql, redact(erasure, run, change))
+      for (const run of (yield* changesIn(erasure, take, runs)).keys()) {
+        const isDone = yield* atomically(sql, redact(erasure, take, run))
         if (!isDone) left.push(run)
       }
       return left
@@ -124,10 +149,10 @@ export const makeTraces = Effect.gen(function*() {
     clearTrail: Effect.fnUntraced(function*(erasure, take) {
       const rows = yield* sql`SELECT n, ARRAY[input_params::text, output_summary, target_entity, error_message] AS content FROM audit_logs
         WHERE org_id = ${erasure.org} AND erased_at IS NULL AND action <> 'erase' AND ${
-        mayHold("concat_ws(' ', input_params::text, output_summary, target_entity, error_message)", erasure.texts)
-      } ORDER BY n`.pipe(Effect.map(contentOf), reply)
-      const holding = rows.filter(({ content }) => content.some((text) => text !== null && take(text) !== text))
-      yield* eraseRows(erasure, holding.map((row) => Number(row.n)))
+        holding("concat_ws(' ', input_params::text, output_summary, target_entity, error_message)", erasure.texts)
+      } ORDER BY n`.pipe(read(erasure.org), Effect.map(contentOf), reply)
+      yield* eraseRows(erasure, rows.filter(({ content }) => content.some((text) => text !== null && take(text) !== text)).map((row) => Number(row.n)))
+      yield* clearExecutions(erasure, take)
     })
   }
   return traces

@@ -1,5 +1,5 @@
 import { type Message, toolCallsOf, type ToolResult } from "./Transcript.ts"
-import { tokensOfMessage, tokensOfMessages, tokensOfText } from "./Window.ts"
+import { bytesOfToken, tokensOfMessage, tokensOfMessages, tokensOfText } from "./Window.ts"
 
 /** How a conversation is made shorter. */
 export interface Rules {
@@ -39,6 +39,9 @@ export const cutsOf = (messages: ReadonlyArray<Message>): ReadonlyArray<number> 
 /** Characters that the note of what was left out has at most. */
 const note = 60
 
+/** Finds what a shortened text has in the place of what was left out of it. */
+export const leftOut = /(\n\[… \d+ characters left out …\]\n)/
+
 /** The shortest that a tool result is made, in characters. */
 export const shortest = 500
 
@@ -48,6 +51,15 @@ export const shortened = (text: string, characters: number): string => {
   const head = Math.ceil(characters * 0.7)
   const left = text.length - characters
   return `${text.slice(0, head)}\n[… ${left} characters left out …]\n${text.slice(head + left)}`.toWellFormed()
+}
+
+/** A text of at most so many tokens: what is too much is left out of its middle. */
+const within = (text: string, tokens: number): string => {
+  let left = text
+  for (let characters = Math.floor(tokens * bytesOfToken) - note; tokensOfText(left) > tokens && characters > 0; characters = Math.floor(characters * 0.8)) {
+    left = shortened(text, characters)
+  }
+  return left
 }
 
 const resultOf = (result: ToolResult, characters: number): ToolResult => {
@@ -133,6 +145,10 @@ const quoting = "[The last thing that the user said before this, word for word]"
 /** The longest that is repeated word for word, in characters. */
 const longestQuote = 8_000
 
+/** Characters of what the user said last that a summary repeats: no more than a quarter of the window, so that it is not what fills it. */
+export const quoteFor = ({ scale, window }: Pick<Rules, "scale" | "window">): number =>
+  Math.max(shortest, Math.min(longestQuote, Math.floor(window / 4 / scale * bytesOfToken)))
+
 /** A summary taken apart; nothing where the text is none. */
 export const summaryIn = (text: string): { readonly text: string; readonly quote: string | undefined } | undefined => {
   if (!text.startsWith(`${opening}\n`)) return undefined
@@ -149,13 +165,18 @@ const lastSaid = (messages: ReadonlyArray<Message>): string | undefined => {
 }
 
 /**
- * The text that stands in the place of messages: a summary of them, and what the user said last, where nothing that the user
- * said comes after it.
+ * The text that stands in the place of messages: a summary of them, and what the user said last, up to so many characters, where
+ * nothing that the user said comes after it.
  */
-export const summaryOf = (summary: string, messages: ReadonlyArray<Message>, rest: ReadonlyArray<Message>): string => {
+export const summaryOf = (
+  summary: string,
+  messages: ReadonlyArray<Message>,
+  rest: ReadonlyArray<Message>,
+  characters: number = longestQuote
+): string => {
   const quote = rest.some((message) => message.role === "user") ? undefined : lastSaid(messages)
   const text = `${opening}\n${summary.replaceAll(quoting, "").trim()}`
-  return quote === undefined ? text : `${text}\n\n${quoting}\n${shortened(quote, longestQuote)}`
+  return quote === undefined ? text : `${text}\n\n${quoting}\n${shortened(quote, characters)}`
 }
 
 const line = (message: Message, characters: number): string => {
@@ -190,7 +211,7 @@ export const told = (messages: ReadonlyArray<Message>, tokens: number, resultCha
     left++
   }
   const [first = "", ...rest] = all
-  return [first, ...(left === 0 ? [] : [`[${left} messages left out]`]), ...rest].join("\n\n")
+  return within([first, ...(left === 0 ? [] : [`[${left} messages left out]`]), ...rest].join("\n\n"), tokens)
 }
 
 /** Characters of what the user said that a summary by rule repeats. */
@@ -218,5 +239,5 @@ export const ruledSummary = (messages: ReadonlyArray<Message>, tokens: number): 
   const lines = (left: ReadonlyArray<string>) => left.length === 0 ? head : [...head, "The user said, among other things:", ...left]
   let left = said
   while (left.length > 0 && tokensOfText(lines(left).join("\n")) > tokens) left = left.slice(1)
-  return lines(left).join("\n")
+  return within(lines(left).join("\n"), tokens)
 }

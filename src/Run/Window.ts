@@ -3,7 +3,7 @@ import type { RunState } from "./State.ts"
 import type { Message } from "./Transcript.ts"
 
 /** Bytes of UTF-8 that a token stands for: 4 and more in English prose, about 3 in JSON and code, 2 to 3 in other scripts. */
-const bytesOfToken = 3
+export const bytesOfToken = 3
 
 /** Tokens that a provider adds around a message and each of its parts. */
 const envelope = 6

@@ -63,7 +63,7 @@ const tokensAfter = ({ rules }: Standing, left: Messages, own: Messages): number
 const summarised = (journal: Journal, now: Standing, cut: number, text: string) => {
   const { messages, state } = now
   const rest = messages.slice(cut)
-  const summary = Compact.summaryOf(text, messages.slice(0, cut), rest)
+  const summary = Compact.summaryOf(text, messages.slice(0, cut), rest, Compact.quoteFor(now.rules))
   const place = placeOf(journal, now, cut)
   const said = { role: "user", text: summary } as const
   const own = place.history === undefined || place.history === 0 ? [said, ...rest] : state.messages

@@ -83,6 +83,25 @@ for (const { name, layer: database } of databases) {
         assert.include(yield* names, "Nested lead")
       }))
 
+    it.effect("goes before the older name of the claims, which Supabase would believe first", () =>
+      Effect.gen(function*() {
+        const sql = yield* SqlClient.SqlClient
+        const older = sql<{ readonly claim: string }>`SELECT current_setting('request.jwt.claim', true) AS claim`
+        yield* addLead("newer", "Newer lead")
+        yield* addLead("older", "Older lead")
+        yield* sql.withTransaction(Effect.gen(function*() {
+          yield* sql`SELECT set_config('request.jwt.claim', '{"org_id":"older"}', true)`
+          assert.deepStrictEqual(yield* asOrg("newer")(names), ["Newer lead"])
+          assert.deepStrictEqual(yield* older, [{ claim: "{\"org_id\":\"older\"}" }])
+          yield* sql`INSERT INTO organizations (id, name) VALUES ('newer', 'Newer')`
+          yield* sql`INSERT INTO sessions (id, org_id) VALUES ('s', 'newer')`
+          yield* sql`INSERT INTO runs (id, org_id, session_id, agent, definition_hash, model, status, epoch, seq)
+            VALUES ('newer-run', 'newer', 's', 'a', 'd', 'm', 'running', 1, 0)`
+          assert.strictEqual((yield* sql`SELECT * FROM conductor_run_as('newer', 'newer-run')`).length, 1)
+          assert.deepStrictEqual(yield* older, [{ claim: "{\"org_id\":\"older\"}" }])
+        }))
+      }))
+
     it.effect("keeps organisations apart that ask at the same time", () =>
       Effect.gen(function*() {
         const orgs = Array.from({ length: 20 }, (_, i) => `org-${i}`)

@@ -1,5 +1,5 @@
 import { assert, layer } from "@effect/vitest"
-import { Effect, Layer, Schema } from "effect"
+import { Effect, Fiber, Latch, Layer, Schema } from "effect"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import { SqlClient } from "effect/sql"
 import { Agent, AuditLog, Budget, Conductor, CurrentOrg, CurrentPrincipal, Model, Money, Plugin, Run, Tool } from "../../src/index.ts"
@@ -160,6 +160,36 @@ for (const { layer: database, name } of databases) {
         assert.deepStrictEqual(rows.map((row) => Schema.decodeUnknownSync(Schema.Struct({ runs: Schema.Int }))(row.input).runs), [30, 100, 100])
         assert.deepInclude(yield* rowsOf(org), nothing)
       }))
+
+    // The embedded database has one connection, on which nobody is in anybody's way.
+    if (name === "postgres") {
+      it.effect("leaves a session alone in which somebody begins a run, or lets one go on, just then", () =>
+        Effect.gen(function*() {
+          const org = freshOrg()
+          const as = Effect.provideService(CurrentOrg, org)
+          const sql = yield* SqlClient.SqlClient
+          const { prune } = yield* Retention
+          const runs = yield* Effect.forEach(["one", "two", "three"], (text) => Effect.map(as(Conductor.run(agent, text, { session: "talk" })), ({ run }) => run))
+          yield* age(...runs)
+          const before = yield* cutoff
+          const newest = runs.at(-1) ?? ""
+          const meanwhile = (statement: Effect.Effect<unknown, unknown>) =>
+            Effect.gen(function*() {
+              const isHeld = Latch.makeUnsafe(false)
+              const isOver = Latch.makeUnsafe(false)
+              const other = yield* Effect.forkChild(sql.withTransaction(Effect.andThen(statement, Effect.andThen(isHeld.open, Effect.andThen(isOver.await, Effect.fail("undone"))))))
+              yield* isHeld.await
+              assert.deepInclude(yield* prune(org, before), { runs: 0, sessions: 0 })
+              yield* isOver.open
+              yield* Fiber.await(other)
+            })
+          yield* meanwhile(sql`UPDATE runs SET epoch = epoch + 1 WHERE id = ${newest}`)
+          yield* meanwhile(sql`INSERT INTO runs (id, org_id, session_id, agent, definition_hash, model, status, epoch, seq)
+            VALUES (${`ffffffff-0000-7000-8000-${String(count).padStart(12, "0")}`}, ${org}, 'talk', 'clerk', 'd', 'scripted:test', 'running', 1, 0)`)
+          assert.strictEqual((yield* rowsOf(org))["runs"], 3)
+          assert.deepInclude(yield* prune(org, before), { runs: 3, sessions: 1 })
+        }))
+    }
 
     it.effect("takes sessions without a run once they are old", () =>
       Effect.gen(function*() {

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Schema } from "effect"
-import { Compact, tokensOfMessages, Transcript } from "../../src/Run.ts"
+import { Compact, tokensOfMessages, tokensOfText, Transcript } from "../../src/Run.ts"
 
 type Message = Transcript.Message
 
@@ -31,7 +31,7 @@ const rulesOf = (window: number, keepTurns: number): Compact.Rules => ({ window,
 const said = (text: string): Message => ({ role: "user", text })
 
 /** The conversation after a plan was carried out, with a summary of some length. */
-const carriedOut = (messages: ReadonlyArray<Message>, plan: Compact.Plan): ReadonlyArray<Message> => {
+const carriedOut = (messages: ReadonlyArray<Message>, plan: Compact.Plan, rules: Compact.Rules): ReadonlyArray<Message> => {
   switch (plan._tag) {
     case "Nothing":
       return messages
@@ -39,7 +39,7 @@ const carriedOut = (messages: ReadonlyArray<Message>, plan: Compact.Plan): Reado
       return messages.map((message, index) => index < plan.before ? Compact.withShortResults(message, plan.characters) : message)
     case "Summarise": {
       const [old, rest] = [messages.slice(0, plan.before), messages.slice(plan.before)]
-      return [said(Compact.summaryOf("They said some words.", old, rest)), ...rest]
+      return [said(Compact.summaryOf("They said some words.", old, rest, Compact.quoteFor(rules))), ...rest]
     }
   }
 }
@@ -67,14 +67,16 @@ describe("a conversation that is made shorter", () => {
     let steps = 0
     for (let plan = Compact.planOf(left, rules); plan._tag !== "Nothing" && tokensOfMessages(left) > window; plan = Compact.planOf(left, rules)) {
       const before = left
-      left = carriedOut(left, plan)
+      left = carriedOut(left, plan, rules)
       assert.isUndefined(Transcript.problem(left))
       assert.isTrue(plan._tag === "Summarise" ? left.length < before.length : tokensOfMessages(left) < tokensOfMessages(before))
       assert.isBelow(++steps, 100)
       const last = left.at(-1)
       assert.strictEqual(last?.role, messages.at(-1)?.role)
       const all = JSON.stringify(left)
-      if (lastSaid?.role === "user") assert.include(all, JSON.stringify(Compact.shortened(lastSaid.text, 8_000)).slice(1, -1))
+      // Whole where it still stands for itself, and else as far as it is repeated.
+      const isWhole = lastSaid !== undefined && left.includes(lastSaid)
+      if (lastSaid?.role === "user" && !isWhole) assert.include(all, JSON.stringify(Compact.shortened(lastSaid.text, Compact.quoteFor(rules))).slice(1, -1))
     }
   })
 
@@ -122,6 +124,18 @@ describe("a summary", () => {
     assert.match(text, /^Summary of what was before: Before\.\n\n\[\d+ messages left out\]\n\nUser: 4\d /)
     assert.include(text, "User: 49 ")
     assert.isAtMost(text.length, 1_200)
+  })
+
+  it.prop("is asked for with no more than there is room for, also where a summary of before has all of it", {
+    messages: conversations,
+    before: Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 20_000 }))),
+    tokens: Arbitrary.schema(Schema.Int.check(Schema.isBetween({ minimum: 50, maximum: 5_000 })))
+  }, ({ before, messages, tokens }) => {
+    const all = [said(Compact.summaryOf("Zürich. ".repeat(before / 8), [], [])), ...messages]
+    const text = Compact.told(all, tokens, 2_000)
+    assert.isAtMost(tokensOfText(text), tokens)
+    assert.include(text, "Summary of what was before")
+    assert.isAtMost(tokensOfText(Compact.ruledSummary(all, tokens)), tokens)
   })
 
   it("can be made without a model", () => {

@@ -247,6 +247,19 @@ describe("the work of an agent", () => {
       assert.isAtMost(Math.max(...huge.map(tokensOf)), 6_000)
     }))
 
+  it.live("goes on in a window of which the question alone has most", () =>
+    Effect.gen(function*() {
+      const narrow = reader("narrow", { tokens: 2_500, keepTurns: 4 })
+      const seen: Array<Model.Request> = []
+      const long = `${ask} ${"And mind what I say. ".repeat(320)}`
+      const events = yield* played(narrow, pages(30, 300, { seen }), Effect.flatMap(Conductor.run(narrow, long), ({ run }) => Effect.andThen(testing.check(run), eventsOf(run))))
+      const compacted = only(events, "ContextCompacted")
+      assert.include(compacted.at(-1)?.summary, `word for word]\n${ask}`)
+      // It makes room for several steps each time.
+      assert.isAtMost(compacted.length, 10)
+      assert.isAtMost(Math.max(...seen.map(tokensOf)), 2_500)
+    }))
+
   it.live("fails with what to do where it is too long all the same", () =>
     Effect.gen(function*() {
       const small = talker("small", { tokens: 300 })
