@@ -16,6 +16,7 @@ COPY --from=build /app/package.json ./
 COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/dist dist
 COPY --from=build /app/sql sql
+COPY --from=build /app/src/dashboard src/dashboard
 COPY --from=build /app/src/plugins/demo/dealers.csv src/plugins/demo/dealers.csv
 RUN mkdir /data && chown node:node /data
 USER node

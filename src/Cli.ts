@@ -21,6 +21,7 @@ import { audit } from "./Cli/Audit.ts"
 import { budgets } from "./Cli/Budgets.ts"
 import { cancel } from "./Cli/Cancel.ts"
 import { cost } from "./Cli/Cost.ts"
+import { dashboard } from "./Cli/Dashboard.ts"
 import { demo } from "./Cli/Demo.ts"
 import { deny } from "./Cli/Deny.ts"
 import { doctor } from "./Cli/Doctor.ts"
@@ -53,7 +54,7 @@ const version = Effect.sync(() => String(JSON.parse(fs.readFileSync(new URL("../
 
 const conductor = Command.make("conductor").pipe(
   Command.withDescription("A durable, audited, priced agent runtime"),
-  Command.withSubcommands([run, serve, demo, runs, show, send, cancel, retry, approvals, approve, deny, resolve, exportRun, replay, cost, budgets, models, tools, audit, keys, orgs, prune, migrate, doctor])
+  Command.withSubcommands([run, serve, dashboard, demo, runs, show, send, cancel, retry, approvals, approve, deny, resolve, exportRun, replay, cost, budgets, models, tools, audit, keys, orgs, prune, migrate, doctor])
 )
 
 /** What is wrong with a command as one sentence. */

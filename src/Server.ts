@@ -7,6 +7,8 @@ import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import * as HttpApiScalar from "effect/http-api/HttpApiScalar"
 import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
 import * as HttpRouter from "effect/http/HttpRouter"
+import type * as HttpServer from "effect/http/HttpServer"
+import * as UrlParams from "effect/http/UrlParams"
 import { Api, type ApiError, Failures } from "./Api.ts"
 import { Idempotency } from "./Idempotency.ts"
 import * as Approvals from "./Server/Approvals.ts"
@@ -14,6 +16,7 @@ import * as Audit from "./Server/Audit.ts"
 import * as Budgets from "./Server/Budgets.ts"
 import * as Catalogue from "./Server/Catalogue.ts"
 import { answering } from "./Server/Answer.ts"
+import * as Dashboard from "./Server/Dashboard.ts"
 import { Draining } from "./Server/Draining.ts"
 import { Origins } from "./Server/Cors.ts"
 import { makeDoor } from "./Server/Door.ts"
@@ -24,10 +27,12 @@ import { makeNodeServer } from "./Server/Node.ts"
 import * as Runs from "./Server/Runs.ts"
 import * as Sessions from "./Server/Sessions.ts"
 import * as System from "./Server/System.ts"
+import { Tickets } from "./Server/Ticket.ts"
 import * as Usage from "./Server/Usage.ts"
 
-export { Draining }
+export { Draining, Tickets }
 export { originProblem } from "./Server/Cors.ts"
+export { link, reachable } from "./Server/Dashboard.ts"
 export { Limits, type RequestLimits } from "./Server/Limits.ts"
 
 /** Where a server listens. */
@@ -41,7 +46,7 @@ export interface Options {
 }
 
 /** Routes beside those of the API; what they fail with is answered in the same shape. */
-export type Routes = Layer.Layer<never, never, HttpRouter.HttpRouter | HttpRouter.Request.From<"Error", ApiError>>
+export type Routes = Layer.Layer<never, never, HttpRouter.HttpRouter | HttpRouter.Request.From<"Error", ApiError> | HttpServer.HttpServer | Tickets>
 
 /** Every error in one shape. */
 const failures = Layer.succeed(Failures, (effect) => answering(effect))
@@ -52,8 +57,12 @@ const upkeep = Layer.effectDiscard(Effect.gen(function*() {
   yield* Effect.forkScoped(Effect.repeat(Effect.ignore(prune), Schedule.spaced("1 hour")))
 }))
 
-/** The paths of the API over a runtime, and its documentation, as routes of a router. */
+/** What is in the address of a request and in no span. */
+const unsaid = Layer.effect(UrlParams.CurrentRedactedNames, Effect.map(UrlParams.CurrentRedactedNames, (names) => [...names, Dashboard.ticketName]))
+
+/** The paths of the API over a runtime, its documentation and its dashboard, as routes of a router. */
 export const routes = Layer.mergeAll(
+  Dashboard.layer,
   HttpApiBuilder.layer(Api, { openapiPath: "/openapi.json" }),
   HttpApiScalar.layer(Api, { path: "/docs" }),
   HttpRouter.middleware(makeDoor, { global: true })
@@ -86,7 +95,7 @@ export const layer = ({ host = "127.0.0.1", origins = [], port = 8787 }: Options
       routerConfig: { maxParamLength: 2_000 }
     }).pipe(
       Layer.merge(Layer.effectDiscard(Effect.addFinalizer(() => close))),
-      Layer.provideMerge(Draining.layer),
+      Layer.provideMerge(Layer.mergeAll(Draining.layer, Tickets.layer, unsaid)),
       Layer.provideMerge(NodeHttpServer.layerServer(make, { host, port, gracefulShutdownTimeout: "3 seconds" })),
       Layer.provide(NodeHttpServer.layerHttpServices),
       Layer.provide(Layer.succeed(HttpIncomingMessage.MaxBodySize, ByteSize.bytes(limits.bodyBytes))),

@@ -17,7 +17,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["Runs"],
   ["Conductor"],
   ["index", "testing"],
-  ["plugins", "Server", "client"],
+  ["plugins", "Server", "client", "dashboard"],
   ["Cli"],
   ["main"]
 ]
@@ -30,12 +30,12 @@ const wiring = new Set(["index", "testing", "Conductor", "main"])
 
 const src = path.resolve(import.meta.dirname, "../src")
 
-const files = fs.readdirSync(src, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"))
+const files = fs.readdirSync(src, { recursive: true, encoding: "utf8" }).filter((file) => /\.(?:ts|js)$/.test(file))
 
 const importsOf = (file: string): ReadonlyArray<string> => {
   const text = fs.readFileSync(path.join(src, file), "utf8")
   const found = [...text.matchAll(/(?:from|import)\s*\(?\s*"(\.[^"]+)"/g)].map((match) => match[1] ?? "")
-  return found.filter((name) => name.endsWith(".ts")).map((name) => path.join(path.dirname(file), name))
+  return found.filter((name) => /\.(?:ts|js)$/.test(name)).map((name) => path.join(path.dirname(file), name))
 }
 
 const roomOf = (file: string): string => (file.split(path.sep)[0] ?? "").replace(/\.ts$/, "")
@@ -67,6 +67,14 @@ describe("the house", () => {
   it("lets plugins use the SDK and nothing else of ours", () => {
     const wrong = edges.filter(({ from, to }) => roomOf(from) === "plugins" && roomOf(to) !== "plugins" && to !== "index.ts")
     assert.deepStrictEqual(wrong, [])
+  })
+
+  it("lets the dashboard know the contract's types, and load nothing but itself", () => {
+    const own = edges.filter(({ from }) => roomOf(from) === "dashboard")
+    assert.deepStrictEqual([...new Set(own.map(({ to }) => roomOf(to)))].toSorted(), ["Api", "dashboard"])
+    const loaded = files.filter((file) => roomOf(file) === "dashboard").flatMap((file) =>
+      [...fs.readFileSync(path.join(src, file), "utf8").matchAll(/^import .*from "([^"]+)"/gm)].map((match) => match[1] ?? ""))
+    assert.deepStrictEqual(loaded.filter((name) => !/^\.\/\w+\.js$/.test(name)), [])
   })
 
   it("has no circle of imports that run when a module loads", () => {

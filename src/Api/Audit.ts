@@ -65,7 +65,7 @@ export const Audit = HttpApiGroup.make("audit").add(
       head: Anchor,
       broken: Schema.NullOr(Schema.Struct({ n: Schema.Int, problem: Schema.String, message: Schema.String }))
     })
-  }).annotate(Needs, "admin").annotateMerge(OpenApi.annotations({
+  }).annotate(Needs, "runs:read").annotateMerge(OpenApi.annotations({
     summary: "Check that nothing in the trail was changed",
     description: "With the end of an earlier check as N:HASH, kept elsewhere, also that the whole chain was not written anew."
   }))

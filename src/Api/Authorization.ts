@@ -11,7 +11,10 @@ export type Scope = typeof Scope.Type
 /** The scope that an endpoint needs, as its annotation. */
 export const Needs = Context.Reference<Scope>("conductor-ai/Api/Needs", { defaultValue: () => "admin" })
 
-/** Lets requests through whose key is good for the endpoint, as what is done for the key's organisation. */
+/**
+ * Lets requests through whose key is good for the endpoint, as what is done for the key's organisation. The dashboard's browsers have
+ * a cookie instead, which reads runs and decides on approvals.
+ */
 export class Authorization extends HttpApiMiddleware.Service<Authorization>()("conductor-ai/Api/Authorization", {
   security: { bearer: HttpApiSecurity.bearer },
   error: common

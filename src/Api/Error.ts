@@ -34,6 +34,27 @@ export class Forbidden extends Schema.TaggedError<Forbidden>()("Forbidden", { sc
   }
 }
 
+const reopen = "run conductor dashboard where the server runs, and open the link that it prints"
+
+const entrances = {
+  ticket: "This link was used before, is older than ten minutes, or is not of this server",
+  cookie: "This browser is not signed in, or the server was started anew since"
+} as const
+
+/** A browser that nobody let in, or not any more. */
+export class SignedOut extends Schema.TaggedError<SignedOut>()("SignedOut", { reason: Schema.Literals(["ticket", "cookie"]) }) {
+  override get message() {
+    return `${entrances[this.reason]}: ${reopen}.`
+  }
+}
+
+/** A browser sent it for a page that is not the server's own. */
+export class ForeignOrigin extends Schema.TaggedError<ForeignOrigin>()("ForeignOrigin", {}) {
+  override get message() {
+    return "This was sent from another page than the server's own: open /dashboard of this server and do it there."
+  }
+}
+
 /** There is nothing under that path, or nothing that this key may see. */
 export class NotFound extends Schema.TaggedError<NotFound>()("NotFound", { what: Schema.String }) {
   override get message() {
@@ -96,7 +117,7 @@ export class ServerError extends Schema.TaggedError<ServerError>()("ServerError"
 
 /** Everything that a request can fail with, closed: the body of every response that is no success. */
 export const ApiError = Schema.Union([
-  BadRequest, KeyMissing, KeyRefused, Forbidden, NotFound, MethodNotAllowed, RequestTimeout, PayloadTooLarge, HeadersTooLarge,
+  BadRequest, KeyMissing, KeyRefused, SignedOut, Forbidden, ForeignOrigin, NotFound, MethodNotAllowed, RequestTimeout, PayloadTooLarge, HeadersTooLarge,
   UnsupportedMediaType, IdempotencyKeyReused, RateLimited, ServerError, KeyInvalid, KeyNotFound, ...RunError.members, ...ApprovalError.members
 ])
 export type ApiError = typeof ApiError.Type
@@ -106,7 +127,9 @@ export const statuses: { readonly [Tag in ApiError["_tag"]]: number } = {
   BadRequest: 400,
   KeyMissing: 401,
   KeyRefused: 401,
+  SignedOut: 401,
   Forbidden: 403,
+  ForeignOrigin: 403,
   NotFound: 404,
   RunNotFound: 404,
   ApprovalNotFound: 404,
@@ -157,7 +180,7 @@ export const statuses: { readonly [Tag in ApiError["_tag"]]: number } = {
 export const told = <S extends Schema.Top & { readonly identifier: string }>(error: S): S["Rebuild"] =>
   error.pipe(HttpApiSchema.status(statuses[error.identifier as ApiError["_tag"]])) // the identifier of a tagged error is its tag
 
-/** What any request with a key can fail with, beside what its endpoint says. */
+/** What any request with a key, or with the cookie of the dashboard, can fail with, beside what its endpoint says. */
 export const common = [
-  BadRequest, KeyMissing, KeyRefused, Forbidden, RequestTimeout, PayloadTooLarge, UnsupportedMediaType, RateLimited, ServerError, StorageFailed, ShuttingDown
+  BadRequest, KeyMissing, KeyRefused, SignedOut, Forbidden, ForeignOrigin, RequestTimeout, PayloadTooLarge, UnsupportedMediaType, RateLimited, ServerError, StorageFailed, ShuttingDown
 ].map(told)

@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from "node:crypto"
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -12,9 +12,11 @@ import * as Sink from "effect/Sink"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as HttpRouter from "effect/http/HttpRouter"
+import * as HttpServer from "effect/http/HttpServer"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import { BadRequest, KeyMissing, NotFound } from "../Api.ts"
+import { Tickets } from "../Server.ts"
 import { Handed, isHanded, path, type Piece } from "./Exchange.ts"
 import { Output, paintOf } from "./Output.ts"
 import type { Services } from "./Runtime.ts"
@@ -51,6 +53,7 @@ const exchange = ({ isColoured, stdin }: Handed, tell: (piece: Piece) => void) =
 export const routes = (token: string, services: Context.Context<Services>) =>
   HttpRouter.use(Effect.fnUntraced(function*(router) {
     const program = yield* Itself
+    const served = services.pipe(Context.add(Tickets, yield* Tickets), Context.add(HttpServer.HttpServer, yield* HttpServer.HttpServer))
     const underWay = new Map<string, () => void>()
     const expected = hash(`Bearer ${token}`)
     const check = Effect.gen(function*() {
@@ -71,7 +74,7 @@ export const routes = (token: string, services: Context.Context<Services>) =>
         const tell = (piece: Piece) => void Queue.offerUnsafe(queue, piece)
         const fiber = yield* program(handed.args).pipe(
           Effect.provide(Layer.merge(exchange(handed, tell), Layer.succeed(Signals, signals.service))),
-          Effect.provideService(Within, Option.some(services)),
+          Effect.provideService(Within, Option.some(served)),
           Effect.forkChild
         )
         const interrupt = () => {

@@ -53,22 +53,20 @@ const originsOf = Effect.fnUntraced(function*({ cors }: Input) {
   return origins
 })
 
-/** Where programs of this machine reach a server that listens on an address. */
-const reachable = (address: string): string => address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
-
 /** Says where the server is, and what to send it. */
 const greet = Effect.fnUntraced(function*(address: string, database: Database["Service"], chosen: string) {
   const output = yield* Output
   const { bold, dim } = output.paint
-  const { key } = yield* bootstrap
+  const { key, org } = yield* bootstrap
   const where = database.kind === "embedded" ? database.description : `Postgres ${database.version} at ${database.description}`
   yield* output.line(`${bold("Conductor")} serves on ${bold(address)}  ${dim(`(${where})`)}`)
-  yield* output.line(`  ${reachable(address)}/docs says what can be asked.`)
+  yield* output.line(`  ${Server.reachable(address)}/docs says what can be asked.`)
   if (chosen === scripted) yield* output.line("  No key for a model is set, so a script answers: put ANTHROPIC_API_KEY=… into .env for a model.")
   const shown = Option.match(key, { onNone: () => "$CONDUCTOR_API_KEY", onSome: (made) => Redacted.value(made.key) })
   if (Option.isSome(key)) yield* output.line(`\nThe first API key, shown once:\n\n  ${bold(shown)}`)
+  yield* output.line(`\nThe dashboard, for ten minutes and one browser (conductor dashboard prints another link):\n\n  ${bold(Redacted.value(yield* Server.link(org)))}`)
   yield* output.line(
-    `\nTry it:\n\n  curl -s ${reachable(address)}/v1/runs -H "Authorization: Bearer ${shown}" \\\n    -H "Content-Type: application/json" -d '{"input": "Say hello."}'\n`
+    `\nTry it:\n\n  curl -s ${Server.reachable(address)}/v1/runs -H "Authorization: Bearer ${shown}" \\\n    -H "Content-Type: application/json" -d '{"input": "Say hello."}'\n`
   )
 })
 
@@ -101,7 +99,7 @@ export const perform = Effect.fnUntraced(function*(input: Input) {
     )
     const database = Context.get(services, Database)
     const address = HttpServer.formatAddress(Context.get(services, HttpServer.HttpServer).address)
-    if (Option.isSome(database.lock)) yield* database.lock.value.announce(reachable(address), token)
+    if (Option.isSome(database.lock)) yield* database.lock.value.announce(Server.reachable(address), token)
     yield* Effect.andThen(
       greet(address, database, chosen),
       Effect.flatMap(signals.end, (signal) => end(signal, input.drainSeconds))

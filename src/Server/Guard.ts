@@ -2,13 +2,16 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as HttpMethod from "effect/http/HttpMethod"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import { Authorization, BadRequest, Forbidden, KeyMissing, Needs, RequestTimeout } from "../Api.ts"
-import { allows, CurrentOrg, CurrentPrincipal, Keys, principalOf } from "../Org.ts"
+import { allows, CurrentOrg, CurrentPrincipal, KeyId, KeyRate, Keys, principalOf, type Scope } from "../Org.ts"
+import { checkOrigin, cookieOf } from "./Browser.ts"
 import { Limits } from "./Limits.ts"
 import { isAbout, Standing } from "./Request.ts"
+import { principalOf as browserOf, Tickets } from "./Ticket.ts"
 
 /** True where arrays and objects of a JSON text are within each other more often than that. */
 const isDeeper = (text: string, most: number): boolean => {
@@ -48,28 +51,49 @@ const body = Effect.gen(function*() {
   if (isDeeper(text, depth)) return yield* unusable(`it is deeper than ${depth} arrays and objects within each other`)
 })
 
+/** What a browser may do that is signed in. */
+const looking: ReadonlyArray<Scope> = ["runs:read", "approvals:decide"]
+
 /** Lets a request through whose key is good, has the scope and is within its rate; what it does is done for the key's organisation. */
 export const layer = Layer.effect(Authorization, Effect.gen(function*() {
   const keys = yield* Keys
-  const standingOf = (credential: Redacted.Redacted) =>
-    Effect.as(keys.verify(credential), true).pipe(
+  const tickets = yield* Tickets
+  const rate = yield* KeyRate
+
+  /** The browser that makes a request without a key. What changes something has to be the dashboard's own doing. */
+  const browser = Effect.gen(function*() {
+    const request = yield* HttpServerRequest.HttpServerRequest
+    const cookie = cookieOf(request)
+    if (Option.isNone(cookie)) return yield* new KeyMissing()
+    const pass = yield* tickets.find(cookie.value)
+    if (HttpMethod.hasBody(request.method)) yield* checkOrigin(request)
+    const by = browserOf(pass)
+    const standing = Effect.match(tickets.find(cookie.value), { onSuccess: () => true, onFailure: () => false })
+    return { org: pass.org, by, id: KeyId.make(by), scopes: looking, requestsPerMinute: rate, standing }
+  })
+
+  /** Who has a key. */
+  const bearer = (credential: Redacted.Redacted) =>
+    Effect.map(keys.verify(credential), (principal) => ({
+      ...principal,
+      by: principalOf(principal),
       // A database that does not answer says nothing about the key.
-      Effect.catch((error) => Effect.succeed(error._tag !== "KeyRefused"))
-    )
+      standing: Effect.as(keys.verify(credential), true).pipe(Effect.catch((error) => Effect.succeed(error._tag !== "KeyRefused")))
+    }))
+
   return Authorization.of({
     bearer: Effect.fnUntraced(function*(handled, { credential, endpoint }) {
-      if (Redacted.value(credential) === "") return yield* new KeyMissing()
-      const principal = yield* keys.verify(credential)
-      yield* keys.admit(principal)
+      const caller = yield* Redacted.value(credential) === "" ? browser : bearer(credential)
+      yield* keys.admit(caller)
       const scope = Context.get(endpoint.annotations, Needs)
-      if (!allows(principal, scope)) return yield* new Forbidden({ scope })
-      const by = principalOf(principal)
-      yield* isAbout({ org: principal.org, principal: by })
+      if (!allows(caller, scope)) return yield* new Forbidden({ scope })
+      const { by, org } = caller
+      yield* isAbout({ org, principal: by })
       return yield* Effect.andThen(body, handled).pipe(
-        Effect.provideService(CurrentOrg, principal.org),
+        Effect.provideService(CurrentOrg, org),
         Effect.provideService(CurrentPrincipal, by),
-        Effect.provideService(Standing, standingOf(credential)),
-        Effect.annotateLogs({ org: principal.org, principal: by })
+        Effect.provideService(Standing, caller.standing),
+        Effect.annotateLogs({ org, principal: by })
       )
     })
   })

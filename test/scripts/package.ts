@@ -13,13 +13,14 @@ const run = (command: string, args: ReadonlyArray<string>, cwd: string) =>
   execFileSync(command, args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] })
 
 const program = `
-import { Agent, Conductor, Model, Org, Plugin, Tool } from "conductor-ai"
+import { Agent, Conductor, Model, Org, Plugin, Run, Tool } from "conductor-ai"
 import { ConductorClient } from "conductor-ai/client"
 import * as Server from "conductor-ai/server"
 import * as testing from "conductor-ai/testing"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import * as HttpServer from "effect/http/HttpServer"
 import * as Schema from "effect/Schema"
 
@@ -49,6 +50,9 @@ const served = await Effect.gen(function*() {
   const { address } = yield* HttpServer.HttpServer
   const { key } = yield* (yield* Org.Keys).bootstrap(Option.none())
   const client = ConductorClient.layerFetch({ url: HttpServer.formatAddress(address), key: Option.getOrThrow(key).key })
+  const dashboard = yield* Server.link(Run.OrgId.make("local"))
+  const page = yield* Effect.promise(() => fetch(Redacted.value(dashboard), { redirect: "manual" }))
+  if (page.status !== 303) throw new Error(\`the dashboard answered \${page.status}\`)
   return yield* Effect.provide(Effect.flatMap(ConductorClient, ({ run }) => run({ agent: "mathematician", input: "Twice 21?" })), client)
 }).pipe(
   Effect.provide(Server.layer({ port: 0 }).pipe(Layer.provideMerge(testing.layer({ agents: [agent], model })))),
@@ -61,7 +65,7 @@ try {
   const [packed] = JSON.parse(run("npm", ["pack", "--json", "--pack-destination", folder], root).replace(/^[^[]*/, "")) as
     ReadonlyArray<{ readonly filename: string; readonly size: number; readonly entryCount: number; readonly files: ReadonlyArray<{ readonly path: string }> }>
   if (packed === undefined) throw new Error("npm pack said nothing")
-  const stray = packed.files.filter(({ path: file }) => !/^(dist|sql|src\/plugins\/demo\/dealers\.csv|README\.md|LICENSE|package\.json)/.test(file))
+  const stray = packed.files.filter(({ path: file }) => !/^(dist|sql|src\/dashboard\/\w+\.(?:css|html|js)$|src\/plugins\/demo\/dealers\.csv|README\.md|LICENSE|package\.json)/.test(file))
   if (stray.length > 0) throw new Error(`the package holds what it should not: ${stray.map((file) => file.path).join(", ")}`)
   fs.writeFileSync(path.join(folder, "package.json"), JSON.stringify({ name: "user", private: true, type: "module" }))
   // The types of Node are the user's own, as in any program for Node.

@@ -10,11 +10,11 @@ import * as Server from "../../src/Server.ts"
 /** Where a server of a test is, and a key that may do everything there. */
 export class Address extends Context.Service<Address, { readonly url: string; readonly key: Redacted.Redacted }>()("test/Address") {}
 
-/** A server, its client, and the runtime under it. */
-export const served = <A, E, R>(runtime: Layer.Layer<A | Conductor, E, R>) => servedAs({}, runtime)
+/** A server, its client, and the runtime under it. Nothing is logged, unless a logger is given. */
+export const served = <A, E, R>(runtime: Layer.Layer<A | Conductor, E, R>, log?: Layer.Layer<never>) => servedAs({}, runtime, log)
 
 /** The same with options of the server's. */
-export const servedAs = <A, E, R>(options: Server.Options, runtime: Layer.Layer<A | Conductor, E, R>) => {
+export const servedAs = <A, E, R>(options: Server.Options, runtime: Layer.Layer<A | Conductor, E, R>, log: Layer.Layer<never> = Logger.layer([])) => {
   const address = Layer.effect(Address, Effect.gen(function*() {
     const { address } = yield* HttpServer.HttpServer
     const { key } = yield* (yield* Keys).bootstrap(Option.none())
@@ -26,7 +26,7 @@ export const servedAs = <A, E, R>(options: Server.Options, runtime: Layer.Layer<
     Layer.provideMerge(address),
     Layer.provideMerge(Server.layer({ ...options, port: 0 })),
     Layer.provideMerge(runtime),
-    Layer.provide(Logger.layer([]))
+    Layer.provide(log)
   )
 }
 
