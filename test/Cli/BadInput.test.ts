@@ -1,8 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Redacted } from "effect"
 import * as fs from "node:fs"
 import { conductor } from "../support/cli.ts"
-import { scratchPath } from "../support/databases.ts"
+import { freshDirectory, freshPostgres, scratchPath } from "../support/databases.ts"
 
 const key = { ANTHROPIC_API_KEY: "sk-test-secret" }
 const id = "01a20568-9093-77f8-b1b3-20ce90e23375"
@@ -79,7 +79,7 @@ describe("bad input", () => {
 
   it.live("a run or a request that is not there", () =>
     Effect.gen(function*() {
-      const place = ["--data-dir", scratchPath("bad")]
+      const place = ["--database-url", Redacted.value((yield* freshPostgres()).url)]
       const commands = [
         ["show", "abc"], ["show", id], ["cancel", id], ["retry", id], ["resolve", id, "c1", "--happened"], ["send", id, "Hurry"], ["export", id],
         ["export", "abc"], ["replay", id]
@@ -105,7 +105,7 @@ describe("bad input", () => {
 
   it.live("a prompt of ten million characters, or of more than the program reads", () =>
     Effect.gen(function*() {
-      const dir = scratchPath("long")
+      const dir = yield* freshDirectory
       const long = yield* conductor(["run", "-", "--data-dir", dir], { env: key, stdin: "x".repeat(10_000_000) })
       assert.deepStrictEqual([long.code, long.out], [2, ""])
       assert.match(long.err, /^The input for the agent "assistant" cannot be used: it has 10\.0 million characters, and 2 million is the most/)

@@ -15,13 +15,16 @@ let template: string | undefined
 
 /** A data directory with the dealers of the demonstration in it. */
 const dealers = Effect.gen(function*() {
+  const dir = yield* freshDirectory
   if (template === undefined) {
-    const dir = yield* freshDirectory
     assert.strictEqual((yield* conductor(["demo", "--data-dir", dir])).code, 0)
-    template = dir
+    // Of this file, and not of the first test that needs it.
+    template = scratchPath("dealers")
+    fs.cpSync(dir, template, { recursive: true })
+  } else {
+    fs.rmSync(dir, { recursive: true })
+    fs.cpSync(template, dir, { recursive: true })
   }
-  const dir = scratchPath("dealers")
-  fs.cpSync(template, dir, { recursive: true })
   return dir
 })
 

@@ -3,6 +3,7 @@ import { Schema } from "effect"
 import type { Response } from "effect/ai"
 import { parseObject } from "../../src/Model/Json.ts"
 import { Calls } from "../../src/Model/OpenRouter/Calls.ts"
+import { growth, mostOfLinear } from "../support/growth.ts"
 
 /** What is to come out. */
 interface Call {
@@ -102,14 +103,41 @@ const read = (deltas: ReadonlyArray<object>) => {
 }
 
 describe("A host that sends calls without end", () => {
-  // Half a minute where each call looks at all before it.
-  it("keeps nobody waiting", () => {
+  const partsOf = (deltas: ReadonlyArray<object>) => {
     const calls = new Calls()
     const out: Array<Response.StreamPartEncoded> = []
-    for (let index = 0; index < 10_000; index++) calls.take({ index, id: `call_${index}`, function: { name: "go", arguments: "{}" } }, out)
+    for (const delta of deltas) calls.take(delta, out)
     calls.end(out)
-    assert.strictEqual(out.filter((part) => part.type === "tool-call").length, 10_000)
-  })
+    return out.filter((part) => part.type === "tool-call")
+  }
+  const many = (count: number, of: (index: number) => object) => Array.from({ length: count }, (_, index) => of(index))
+
+  for (const [what, of] of [
+    ["of nothing", (index: number) => ({ index, id: `call_${index}`, function: { name: "go", arguments: "{}" } })],
+    ["with arguments", (index: number) => ({ index, id: `call_${index}`, function: { name: "go", arguments: `{"n":${index}}` } })],
+    ["without ids", () => ({ function: { name: "go", arguments: `{"n":1}` } })],
+    ["of one id", (index: number) => ({ index, id: "call", function: { name: "go", arguments: `{"n":${index}}` } })]
+  ] as const) {
+    it(`keeps nobody waiting: ${what}`, () => {
+      assert.strictEqual(partsOf(many(20_000, of)).length, 20_000)
+      assert.isBelow(growth(2_500, (count) => partsOf(many(count, of))), mostOfLinear)
+    })
+  }
+
+  // Each piece ends like an object, so that each may have been the last.
+  const pieces = (count: number, more: object) => [
+    { index: 0, id: "a", ...more, function: { name: "go", arguments: `{"list":[{}` } },
+    ...many(count, (index) => ({ index: 0, ...more, function: { name: "go", arguments: `,{"n":"\\"${index}"}` } })),
+    { index: 0, ...more, function: { name: "go", arguments: "]}" } }
+  ]
+  for (const [what, more] of [["the name", {}], ["the name and the id", { id: "a" }]] as const) {
+    it(`keeps nobody waiting who repeats ${what} with each of 20,000 pieces`, () => {
+      const [call, ...none] = partsOf(pieces(20_000, more))
+      assert.deepStrictEqual(none, [])
+      assert.strictEqual(call?.type === "tool-call" ? Object(call.params).list.length : 0, 20_001)
+      assert.isBelow(growth(2_500, (count) => partsOf(pieces(count, more))), mostOfLinear)
+    })
+  }
 })
 
 describe("OpenRouter, tool calls", () => {

@@ -2,6 +2,8 @@ import { isJson, isRecord, isText, parseObject } from "../Json.ts"
 import type { Part } from "../Wire.ts"
 
 interface Call {
+  /** Its place among the calls, from 1. */
+  readonly number: number
   readonly index: number | undefined
   /** The id that the host gave, or none yet. */
   given: string
@@ -9,8 +11,7 @@ interface Call {
   id: string
   name: string
   json: string
-  /** Whether the text ends like an object. */
-  closes: boolean
+  readonly shape: Shape
   state: "unnamed" | "open" | "done"
 }
 
@@ -34,12 +35,52 @@ const read = (value: unknown): Delta => {
   }
 }
 
-const isWhole = (call: Call): boolean => call.closes && isJson(call.json)
+/** How far the text of an object has come, told from each piece of it once: hosts send thousands of pieces. */
+class Shape {
+  #state: "before" | "within" | "after" | "broken" = "before"
+  #depth = 0
+  #isQuoted = false
+  #isEscaped = false
+  #isJson: boolean | undefined
+
+  add(piece: string): void {
+    for (let at = 0; at < piece.length && this.#state !== "broken"; at++) this.#next(piece.charCodeAt(at))
+  }
+
+  #next(code: number): void {
+    if (this.#isEscaped) this.#isEscaped = false
+    else if (this.#isQuoted) {
+      if (code === 0x5c) this.#isEscaped = true
+      else if (code === 0x22) this.#isQuoted = false
+    } else if (code === 0x20 || (code >= 0x09 && code <= 0x0d)) return
+    else if (this.#state === "after" || (this.#state === "before" && code !== 0x7b)) this.#state = "broken"
+    else if (code === 0x22) this.#isQuoted = true
+    else if (code === 0x7b || code === 0x5b) {
+      this.#state = "within"
+      this.#depth++
+    } else if (code === 0x7d || code === 0x5d) {
+      if (--this.#depth === 0) this.#state = "after"
+    }
+  }
+
+  /** Whether the text of all pieces is a whole object, and nothing more. */
+  isWhole(text: string): boolean {
+    return this.#state === "after" && (this.#isJson ??= isJson(text))
+  }
+}
+
+const isWhole = (call: Call): boolean => call.shape.isWhole(call.json)
 
 /** Whether a delta cannot belong to a call: it names another, or brings arguments to one that has all of its own. */
 const isAnother = (delta: Delta, call: Call): boolean =>
   (delta.id !== "" && call.given !== "" && delta.id !== call.given) ||
   (delta.name !== "" && call.name !== "" && (delta.name !== call.name || (delta.json.trim() !== "" && isWhole(call))))
+
+const put = <K>(calls: Map<K, Array<Call>>, key: K, call: Call): void => {
+  const known = calls.get(key)
+  if (known === undefined) calls.set(key, [call])
+  else known.push(call)
+}
 
 /**
  * Puts tool calls together from deltas in all the shapes that hosts behind OpenRouter send: counted from 0, from 1, all
@@ -48,7 +89,13 @@ const isAnother = (delta: Delta, call: Call): boolean =>
  */
 export class Calls {
   readonly #calls: Array<Call> = []
-  readonly #ids = new Set<string>()
+  /** Calls by their index, and by the id that the host gave. */
+  readonly #byIndex = new Map<number, Array<Call>>()
+  readonly #byId = new Map<string, Array<Call>>()
+  /** Calls that got arguments since the last one began. */
+  readonly #grown = new Set<Call>()
+  /** The ids of parts, and the number that was last put behind each. */
+  readonly #ids = new Map<string, number>()
 
   get count(): number {
     return this.#calls.length
@@ -57,7 +104,10 @@ export class Calls {
   take(value: unknown, out: Array<Part>): void {
     const delta = read(value)
     const call = this.#find(delta) ?? this.#begin(delta.index, out)
-    if (call.given === "") call.given = delta.id
+    if (call.given === "" && delta.id !== "") {
+      call.given = delta.id
+      put(this.#byId, delta.id, call)
+    }
     if (call.name === "") call.name = delta.name
     if (call.state === "unnamed" && call.name !== "") {
       this.#open(call, out)
@@ -65,7 +115,8 @@ export class Calls {
     }
     if (delta.json === "" || call.state === "done") return
     call.json += delta.json
-    if (delta.json.trim() !== "") call.closes = delta.json.trimEnd().endsWith("}")
+    call.shape.add(delta.json)
+    this.#grown.add(call)
     if (call.state === "open") out.push({ type: "tool-params-delta", id: call.id, delta: delta.json })
   }
 
@@ -78,9 +129,9 @@ export class Calls {
     const { id, index, name } = delta
     const last = this.#calls.at(-1)
     const match = index !== undefined
-      ? this.#calls.findLast((call) => call.index === index && !isAnother(delta, call))
+      ? this.#byIndex.get(index)?.findLast((call) => !isAnother(delta, call))
       : id !== ""
-      ? this.#calls.findLast((call) => call.given === id && !isAnother(delta, call)) ??
+      ? this.#byId.get(id)?.findLast((call) => !isAnother(delta, call)) ??
         (last?.given === "" && !isAnother(delta, last) ? last : undefined)
       : last !== undefined && !isAnother(delta, last)
       ? last
@@ -91,17 +142,25 @@ export class Calls {
 
   #begin(index: number | undefined, out: Array<Part>): Call {
     // Arguments that are whole are not added to once another call begins, so that a break later on leaves them finished.
-    for (const call of this.#calls) if (call.json !== "{}" && isWhole(call)) this.#close(call, out)
-    const call: Call = { index, given: "", id: "", name: "", json: "", closes: false, state: "unnamed" }
+    for (const call of this.#grown) {
+      if (call.state === "unnamed") continue
+      this.#grown.delete(call)
+      if (call.json !== "{}" && isWhole(call)) this.#close(call, out)
+    }
+    const call: Call = {
+      number: this.#calls.length + 1, index, given: "", id: "", name: "", json: "", shape: new Shape(), state: "unnamed"
+    }
     this.#calls.push(call)
+    if (index !== undefined) put(this.#byIndex, index, call)
     return call
   }
 
   #open(call: Call, out: Array<Part>): void {
-    const wanted = call.given === "" ? `call_${this.#calls.indexOf(call) + 1}` : call.given
+    const wanted = call.given === "" ? `call_${call.number}` : call.given
     call.id = wanted
-    for (let number = 2; this.#ids.has(call.id); number++) call.id = `${wanted}_${number}`
-    this.#ids.add(call.id)
+    let number = this.#ids.get(wanted) ?? 1
+    while (this.#ids.has(call.id)) call.id = `${wanted}_${++number}`
+    this.#ids.set(wanted, number).set(call.id, 1)
     call.state = "open"
     out.push({ type: "tool-params-start", id: call.id, name: call.name })
   }
