@@ -58,6 +58,6 @@ describe("conductor dashboard", () => {
       assert.deepStrictEqual([none.code, none.out, none.err], [1, "", `No server holds the data directory ${dir}: start one with conductor serve, or name its directory with --data-dir.\n`])
       const postgres = yield* conductor(["dashboard", "--database-url", "postgres://127.0.0.1:1/none"])
       assert.deepStrictEqual([postgres.code, postgres.out], [1, ""])
-      assert.include(postgres.err, "A server on a Postgres is not found by its database")
+      assert.include(postgres.err, "A server on a Postgres is not found by its database: ask it itself, with curl -X POST ADDRESS/v1/dashboard")
     }))
 })
