@@ -4,6 +4,7 @@ import { Approvals } from "./Api/Approvals.ts"
 import { Audit } from "./Api/Audit.ts"
 import { Budgets } from "./Api/Budgets.ts"
 import { Catalogue } from "./Api/Catalogue.ts"
+import { Dashboard } from "./Api/Dashboard.ts"
 import { Failures } from "./Api/Failures.ts"
 import { ApiKeys } from "./Api/Keys.ts"
 import { Runs } from "./Api/Runs.ts"
@@ -25,7 +26,7 @@ export * from "./Api/Usage.ts"
 
 /** The HTTP API as a contract: what can be asked, what is answered, what can go wrong. */
 export class Api extends HttpApi.make("conductor")
-  .add(Runs, Sessions, Approvals, Catalogue, Audit, Usage, Budgets, ApiKeys, System, Metrics)
+  .add(Runs, Sessions, Approvals, Catalogue, Audit, Usage, Budgets, ApiKeys, Dashboard, System, Metrics)
   .middleware(Failures)
   .annotate(HttpApi.PayloadParseOptions, { errors: "all", onExcessProperty: "error" })
   .annotate(HttpApi.QueryParseOptions, { errors: "all", onExcessProperty: "error" })

@@ -6,7 +6,7 @@ import { Keys } from "./Org/Keys.ts"
 
 export { CurrentOrg, CurrentPrincipal } from "./Org/Current.ts"
 export * from "./Org/Error.ts"
-export { allows, type Bootstrapped, KeyMemory, KeyRate, Keys, type Made, type NewKey, type Principal, principalOf } from "./Org/Keys.ts"
+export { allows, type Bootstrapped, KeyMemory, keyOf, KeyRate, Keys, type Made, type NewKey, type Principal, principalOf } from "./Org/Keys.ts"
 export { Orgs } from "./Org/Orgs.ts"
 export { type Gone, Retention } from "./Org/Retention.ts"
 export { type ApiKey, KeyId, type Org, Scope } from "./Org/Tenants.ts"

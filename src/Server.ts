@@ -68,7 +68,7 @@ export const routes = Layer.mergeAll(
   HttpRouter.middleware(makeDoor, { global: true })
 ).pipe(
   Layer.provide(Layer.mergeAll(
-    Approvals.layer, Audit.layer, Budgets.layer, Catalogue.layer, Keys.layer, Runs.layer, Sessions.layer, System.layer, System.layerMetrics,
+    Approvals.layer, Audit.layer, Budgets.layer, Catalogue.layer, Dashboard.layerLinks, Keys.layer, Runs.layer, Sessions.layer, System.layer, System.layerMetrics,
     Usage.layer
   )),
   Layer.provide(Layer.mergeAll(Guard.layer, failures)),

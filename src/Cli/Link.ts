@@ -13,7 +13,9 @@ import { Within } from "./Within.ts"
 const elsewhere = Effect.gen(function*() {
   const { dir, url } = yield* whereabouts
   if (Option.isSome(url)) {
-    return yield* failed("A server on a Postgres is not found by its database: take the link that conductor serve prints when it starts.")
+    return yield* failed(
+      "A server on a Postgres is not found by its database: ask it itself, with curl -X POST ADDRESS/v1/dashboard -H \"Authorization: Bearer $CONDUCTOR_API_KEY\"."
+    )
   }
   const holder = yield* holderOf(dir)
   if (Option.isSome(holder) && holder.value.address !== null) {

@@ -41,6 +41,10 @@ export interface Principal {
 /** The principal as runs and the audit trail name it. */
 export const principalOf = ({ id }: Pick<Principal, "id">): string => `key:${id}`
 
+/** The key that such a name is of; nothing where it is of somebody else. */
+export const keyOf = (principal: string): KeyId | undefined =>
+  principal.startsWith("key:") ? KeyId.make(principal.slice("key:".length)) : undefined
+
 /** Whether somebody may do what needs a scope; an administrator may do everything. */
 export const allows = ({ scopes }: Pick<Principal, "scopes">, scope: Scope): boolean =>
   scopes.includes(scope) || scopes.includes("admin")
@@ -91,6 +95,11 @@ const makeKeys = Effect.fnUntraced(function*(tenants: Tenants) {
     Effect.flatMap(Clock.currentTimeMillis, (now) => tenants.used(Buffer.from(hash, "hex"), now)), {
     capacity,
     timeToLive: (exit) => Exit.isSuccess(exit) && Option.isSome(exit.value) ? memory : Duration.zero
+  })
+
+  const keysOf = yield* Cache.makeWith((org: OrgId) => tenants.keys(org), {
+    capacity,
+    timeToLive: (exit) => Exit.isSuccess(exit) ? memory : Duration.zero
   })
 
   /** Writes a key and the row of the audit trail about it, within a transaction. */
@@ -144,6 +153,7 @@ const makeKeys = Effect.fnUntraced(function*(tenants: Tenants) {
       return key
     }))
     yield* Cache.invalidateAll(known)
+    yield* Cache.invalidateAll(keysOf)
     return record
   })
 
@@ -157,6 +167,12 @@ const makeKeys = Effect.fnUntraced(function*(tenants: Tenants) {
     if (revokedAt !== null) return yield* new KeyRefused({ reason: "revoked" })
     if (expiresAt !== null && expiresAt <= (yield* Clock.currentTimeMillis)) return yield* new KeyRefused({ reason: "expired" })
     return { org, id, name, scopes, requestsPerMinute: requestsPerMinute ?? rate }
+  })
+
+  const stands = Effect.fn("Keys.stands")(function*(org: OrgId, id: KeyId) {
+    const now = yield* Clock.currentTimeMillis
+    const key = (yield* Cache.get(keysOf, org)).find((one) => one.id === id)
+    return key !== undefined && key.revokedAt === null && (key.expiresAt === null || key.expiresAt > now)
   })
 
   const admit = Effect.fnUntraced(function*({ id, requestsPerMinute: limit }: Pick<Principal, "id" | "requestsPerMinute">) {
@@ -198,7 +214,7 @@ const makeKeys = Effect.fnUntraced(function*(tenants: Tenants) {
     }))
   })
 
-  return Keys.of({ create, list: Effect.fn("Keys.list")((org) => tenants.keys(org)), revoke, verify, admit, bootstrap })
+  return Keys.of({ create, list: Effect.fn("Keys.list")((org) => tenants.keys(org)), revoke, verify, stands, admit, bootstrap })
 })
 
 /** The keys by which programs and people are let in, each for one organisation. */
@@ -211,6 +227,8 @@ export class Keys extends Context.Service<Keys, {
   readonly revoke: (org: OrgId, id: string, by: string) => Effect.Effect<ApiKey, KeyNotFound | StorageFailed>
   /** Who a key stands for. Its use is written down at most once a minute. */
   readonly verify: (key: Redacted.Redacted) => Effect.Effect<Principal, KeyRefused | StorageFailed>
+  /** Whether a key of an organisation would let anybody in, as far as is known (`KeyMemory`). */
+  readonly stands: (org: OrgId, id: KeyId) => Effect.Effect<boolean, StorageFailed>
   /** Counts a request of a key against its requests a minute, of which it may make all at once. The count is this process's own. */
   readonly admit: (principal: Pick<Principal, "id" | "requestsPerMinute">) => Effect.Effect<void, RateLimited>
   /**

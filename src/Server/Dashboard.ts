@@ -1,17 +1,20 @@
 import * as fs from "node:fs"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServer from "effect/http/HttpServer"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
-import { SignedOut, statuses } from "../Api.ts"
+import { Api, SignedOut, statuses } from "../Api.ts"
 import { AuditLog } from "../AuditLog.ts"
+import { CurrentOrg } from "../Org.ts"
 import type { OrgId } from "../Run.ts"
 import { checkOrigin, cookieOf, withCookie, withoutCookie } from "./Browser.ts"
 import { isAbout } from "./Request.ts"
-import { principalOf, Tickets } from "./Ticket.ts"
+import { principalOf, ticketLife, Tickets } from "./Ticket.ts"
 
 /** Where the page is. */
 const path = "/dashboard"
@@ -65,12 +68,24 @@ const sentence = ({ _tag, message, reason }: SignedOut) =>
 /** Where programs of this machine reach a server that listens on an address. */
 export const reachable = (address: string): string => address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
+/** The path with a ticket in it. */
+const entrance = (ticket: Redacted.Redacted): string => `${path}?${ticketName}=${Redacted.value(ticket)}`
+
 /** A link to the dashboard of an organisation, with a new ticket in it: good for ten minutes and for one browser. */
 export const link = Effect.fn("Dashboard.link")(function*(org: OrgId) {
   const { address } = yield* HttpServer.HttpServer
   const ticket = yield* Effect.flatMap(Tickets, ({ issue }) => issue(org))
-  return Redacted.make(`${reachable(HttpServer.formatAddress(address))}${path}?${ticketName}=${Redacted.value(ticket)}`)
+  return Redacted.make(`${reachable(HttpServer.formatAddress(address))}${entrance(ticket)}`)
 })
+
+/** Handlers of links for whoever has a key. */
+export const layerLinks = HttpApiBuilder.group(Api, "dashboard", Effect.fnUntraced(function*(handlers) {
+  const tickets = yield* Tickets
+  return handlers.handle("link", Effect.fn("Api.dashboardLink")(function*() {
+    const ticket = yield* tickets.issue(yield* CurrentOrg)
+    return { link: entrance(ticket), expiresAt: (yield* Clock.currentTimeMillis) + ticketLife }
+  }))
+}))
 
 /** The page, its way in and its way out. */
 export const layer = HttpRouter.use(Effect.fnUntraced(function*(router) {

@@ -7,11 +7,11 @@ import * as Redacted from "effect/Redacted"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Hex from "effect/encoding/Hex"
 import { SignedOut } from "../Api.ts"
-import { CurrentPrincipal } from "../Org.ts"
-import type { OrgId } from "../Run.ts"
+import { CurrentPrincipal, keyOf, Keys } from "../Org.ts"
+import type { OrgId, StorageFailed } from "../Run.ts"
 
 /** Milliseconds for which a ticket is good. */
-const ticketLife = 10 * 60_000
+export const ticketLife = 10 * 60_000
 
 /** Milliseconds for which a browser is signed in. */
 export const browserLife = 12 * 3_600_000
@@ -90,16 +90,23 @@ export class Tickets extends Context.Service<Tickets, {
   /** A ticket for an organisation, good for ten minutes and for one browser, in the name of the current principal. */
   readonly issue: (org: OrgId) => Effect.Effect<Redacted.Redacted>
   /** Takes a ticket for good and lets a browser in, for twelve hours. */
-  readonly trade: (ticket: Redacted.Redacted) => Effect.Effect<Entered, SignedOut>
-  /** The browser that has this cookie. */
-  readonly find: (cookie: Redacted.Redacted) => Effect.Effect<Pass, SignedOut>
+  readonly trade: (ticket: Redacted.Redacted) => Effect.Effect<Entered, SignedOut | StorageFailed>
+  /** The browser that has this cookie. One that was let in on behalf of a key is let out with that key. */
+  readonly find: (cookie: Redacted.Redacted) => Effect.Effect<Pass, SignedOut | StorageFailed>
   /** Signs a browser out. Again is harmless. */
   readonly end: (cookie: Redacted.Redacted) => Effect.Effect<void>
 }>()("conductor-ai/Server/Tickets") {
   static readonly layer = Layer.effect(Tickets, Effect.gen(function*() {
     const random = yield* SecureRandom.SecureRandom
+    const keys = yield* Keys
     const tickets = makePasses(random, ticketLife)
     const browsers = makePasses(random, browserLife)
+
+    const stands = ({ by, org }: Pass) => {
+      const key = keyOf(by)
+      return key === undefined ? Effect.succeed(true) : keys.stands(org, key)
+    }
+
     return Tickets.of({
       issue: Effect.fn("Tickets.issue")(function*(org) {
         const { secret } = yield* tickets.make({ org, by: yield* CurrentPrincipal })
@@ -107,12 +114,14 @@ export class Tickets extends Context.Service<Tickets, {
       }),
       trade: Effect.fn("Tickets.trade")(function*(ticket) {
         const taken = yield* tickets.take(ticket)
-        if (taken === undefined) return yield* new SignedOut({ reason: "ticket" })
+        if (taken === undefined || !(yield* stands(taken))) return yield* new SignedOut({ reason: "ticket" })
         const { pass, secret } = yield* browsers.make(taken)
         return { browser: pass, cookie: secret }
       }),
       find: Effect.fn("Tickets.find")(function*(cookie) {
-        return (yield* browsers.find(cookie)) ?? (yield* new SignedOut({ reason: "cookie" }))
+        const pass = yield* browsers.find(cookie)
+        if (pass === undefined || !(yield* stands(pass))) return yield* new SignedOut({ reason: "cookie" })
+        return pass
       }),
       end: Effect.fn("Tickets.end")((cookie) => Effect.asVoid(browsers.take(cookie)))
     })

@@ -2,7 +2,7 @@ import { assert, layer } from "@effect/vitest"
 import { Clock, Effect, Option, Redacted } from "effect"
 import * as TestClock from "effect/testing/TestClock"
 import { AuditLog } from "../../src/AuditLog.ts"
-import { allows, CurrentPrincipal, Keys, type NewKey, Orgs, principalOf } from "../../src/Org.ts"
+import { allows, CurrentPrincipal, keyOf, Keys, type NewKey, Orgs, principalOf } from "../../src/Org.ts"
 import { OrgId } from "../../src/Run.ts"
 import { Another, tenants } from "../support/tenants.ts"
 
@@ -93,6 +93,28 @@ for (const { layer: store, name } of tenants) {
         yield* (yield* Keys).revoke(record.org, record.id, "user:ann")
         yield* TestClock.adjust("5 seconds")
         assert.deepInclude(yield* Effect.flip(another.verify(key)), { reason: "revoked" })
+      }))
+
+    it.effect("stand until they are revoked or expire, for what was done in their name, in every process within five seconds", () =>
+      Effect.gen(function*() {
+        const keys = yield* Keys
+        const another = yield* Another
+        const { record } = yield* made()
+        const brief = yield* made({ expiresAt: 60_000 + (yield* Clock.currentTimeMillis) })
+        const id = keyOf(principalOf(record))
+        assert(id !== undefined)
+        assert.deepStrictEqual([keyOf("user:ann"), keyOf("dashboard:1")], [undefined, undefined])
+        for (const one of [keys, another]) {
+          assert.isTrue(yield* one.stands(record.org, id))
+          assert.isTrue(yield* one.stands(brief.record.org, brief.record.id))
+        }
+        assert.isFalse(yield* keys.stands(brief.record.org, id))
+        yield* keys.revoke(record.org, record.id, "user:ann")
+        assert.isFalse(yield* keys.stands(record.org, id))
+        yield* TestClock.adjust("5 seconds")
+        assert.isFalse(yield* another.stands(record.org, id))
+        yield* TestClock.adjust("55 seconds")
+        assert.isFalse(yield* keys.stands(brief.record.org, brief.record.id))
       }))
 
     it.effect("of another organisation are not there", () =>

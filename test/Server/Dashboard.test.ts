@@ -1,5 +1,5 @@
 import { assert, layer } from "@effect/vitest"
-import { Cause, Effect, Exit, Layer, Logger, Schema, Tracer } from "effect"
+import { Cause, Effect, Exit, Layer, Logger, Redacted, Schema, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 import { inspect } from "node:util"
 import { AuditLog } from "../../src/AuditLog.ts"
@@ -89,6 +89,32 @@ layer(served(testing.layer({ agents: [clerk], model })), { excludeTestServices: 
       const looked = yield* open(link, { method: "HEAD" })
       assert.deepStrictEqual([looked.status, looked.headers.getSetCookie()], [401, []])
       assert.strictEqual((yield* open(link)).status, 303)
+    }))
+
+  it.effect("is had with a key too, and what came of it ends with that key", () =>
+    Effect.gen(function*() {
+      yield* (yield* Orgs).create("linked", "Linked")
+      const org = OrgId.make("linked")
+      const keys = yield* Keys
+      const { key, record } = yield* keys.create({ org, name: "ann", scopes: ["admin"] })
+      const by = { key: Redacted.value(key), method: "POST" }
+      const [first, second] = [yield* ask("/v1/dashboard", by), yield* ask("/v1/dashboard", by)]
+      assert.strictEqual(first.status, 201)
+      assert.match(first.body.link, /^\/dashboard\?ticket=/)
+      const browser = { cookie: cookieIn(yield* open(first.body.link)) }
+      const other = yield* signedIn("linked")
+      assert.deepStrictEqual((yield* askAs(browser, "/v1/runs")).body.runs, [])
+      const rows = yield* (yield* AuditLog).list({ org, limit: 5, tool: "dashboard.enter" })
+      assert.deepStrictEqual(rows.map(({ principal }) => principal), ["local", `key:${record.id}`])
+      yield* keys.revoke(org, record.id, "ann")
+      const late = yield* askAs(browser, "/v1/runs")
+      assert.deepStrictEqual([late.status, late.body._tag], [401, "SignedOut"])
+      assert.strictEqual((yield* open("/dashboard", { headers: browser })).status, 401)
+      assert.strictEqual((yield* open(second.body.link)).status, 401)
+      assert.strictEqual((yield* askAs(other, "/v1/runs")).status, 200)
+      const reader = yield* keyOf(["runs:read", "runs:write", "approvals:decide"])
+      assert.strictEqual((yield* ask("/v1/dashboard", { key: reader, method: "POST" })).status, 403)
+      assert.strictEqual((yield* askAs(other, "/v1/dashboard", { method: "POST" })).status, 403)
     }))
 
   it.effect("lets in one of those who come at the same time", () =>
