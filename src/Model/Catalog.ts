@@ -56,7 +56,8 @@ const fields = {
 
 /**
  * The dearest host that may answer where a provider passes requests on to hosts of several prices, in dollars per million
- * tokens: what is set aside before a request, and the most that it allows. The list price is that of the cheapest.
+ * tokens: what is set aside before a request, the most that it allows, and what an answer is charged at whose cost nobody told.
+ * The list price is that of the cheapest.
  */
 const Ceiling = Schema.Struct({ input: Rate, output: Rate })
 

@@ -20,13 +20,7 @@ export const ratesFor = (entry: Entry, prompt: number): Prices | undefined => {
 /** A price of a thousand as one of a million. */
 const ofThousand = (rate: Money.Money | undefined): Money.Money | undefined => rate === undefined ? undefined : Money.Money.make(rate * 1000n)
 
-/**
- * What an answer costs by list price, each kind of token and the provider's own web searches apart, rounded up once; tokens
- * of reasoning are output. Nothing where the model has no price, or where it used something that has none: an unknown price
- * is never zero.
- */
-export const price = (entry: Entry, usage: Usage): Option.Option<Money.Money> => {
-  const rates = ratesFor(entry, usage.uncached + usage.cacheRead + usage.cacheWrite + usage.cacheWriteHour)
+const charge = (rates: Prices | undefined, usage: Usage): Option.Option<Money.Money> => {
   if (rates === undefined) return Option.none()
   const quantities: Array<Money.Quantity> = []
   const kinds: ReadonlyArray<readonly [units: number, perMillion: Money.Money | undefined]> = [
@@ -45,9 +39,26 @@ export const price = (entry: Entry, usage: Usage): Option.Option<Money.Money> =>
   return Option.some(Money.charge(quantities))
 }
 
-/** A rate raised as far as the dearest host's is above the list's. */
+/** The rates of the list for the prompt of an answer. */
+const ratesOf = (entry: Entry, { cacheRead, cacheWrite, cacheWriteHour, uncached }: Usage): Prices | undefined =>
+  ratesFor(entry, uncached + cacheRead + cacheWrite + cacheWriteHour)
+
+/**
+ * What an answer costs by list price, each kind of token and the provider's own web searches apart, rounded up once; tokens
+ * of reasoning are output. Nothing where the model has no price, or where it used something that has none: an unknown price
+ * is never zero.
+ */
+export const price = (entry: Entry, usage: Usage): Option.Option<Money.Money> => charge(ratesOf(entry, usage), usage)
+
+/** What an answer costs as {@link price} says, at the dearest host that may have given it. */
+export const priceAtMost = (entry: Entry, usage: Usage): Option.Option<Money.Money> => {
+  const rates = ratesOf(entry, usage)
+  return charge(rates === undefined ? undefined : mostOf(entry, rates), usage)
+}
+
+/** A rate raised as far as the dearest host's is above the list's; what one host gives away costs what the dearest asks. */
 const raised = (rate: Money.Money, list: Money.Money, ceiling: Money.Money): Money.Money =>
-  ceiling <= list || list === 0n ? rate : Money.Money.make((rate * ceiling + list - 1n) / list)
+  ceiling <= list ? rate : list === 0n ? Money.most(rate, ceiling) : Money.Money.make((rate * ceiling + list - 1n) / list)
 
 /** The rates that the dearest host which may answer can have: every kind of input is raised as its input is. */
 const mostOf = ({ ceiling, prices }: Entry, rates: Prices): Prices => {

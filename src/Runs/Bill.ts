@@ -66,11 +66,15 @@ export const chargeOf = (resolved: Model.Resolved, answer: Model.Answer.Answer):
 export const uncounted = (state: RunState, attempt: Attempt, { reportedCost, usage }: Model.Answer.Answer): Partial<Charge> =>
   promptTokens(usage) > 0 || usage.output > 0 || Option.isSome(reportedCost) ? {} : boundOf(state, attempt, "NetworkError")
 
-/** What a finished answer cost: what the provider reported, else the list price, else unknown. */
+/**
+ * What a finished answer cost: what the provider reported, else the list price, else unknown. Where hosts at several prices may
+ * have given it, and none said what it took, the most that it can have cost.
+ */
 const costOf = (resolved: Model.Resolved, answer: Model.Answer.Answer): { readonly cost: Money.Money; readonly source: CostSource } => {
   if (Option.isSome(answer.reportedCost)) return { cost: answer.reportedCost.value, source: "reported" }
-  const priced = Option.flatMap(resolved.entry, (entry) => Model.price(entry, answer.usage))
-  return Option.isSome(priced) ? { cost: priced.value, source: "priced" } : { cost: Money.zero, source: "unpriced" }
+  const isOneHost = Option.exists(resolved.entry, ({ ceiling }) => ceiling === undefined)
+  const priced = Option.flatMap(resolved.entry, (entry) => (isOneHost ? Model.price : Model.priceAtMost)(entry, answer.usage))
+  return Option.isSome(priced) ? { cost: priced.value, source: isOneHost ? "priced" : "bound" } : { cost: Money.zero, source: "unpriced" }
 }
 
 /**

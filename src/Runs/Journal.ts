@@ -46,6 +46,8 @@ export interface Journal {
   ) => Effect.Effect<void, E | SqlError | AppendError, R>
   /** Waits until everything emitted is durable. */
   readonly flushed: Effect.Effect<void, AppendError>
+  /** Goes back to what the log says, where that refused something on its way there. */
+  readonly rewind: (state: RunState) => void
   /** Keeps from now on what handlers that did not stop still want to write; what this returns may write. */
   readonly seal: () => Journal
   /** Takes in commands that have arrived; one that it has seen already is not taken in again. */
@@ -213,6 +215,10 @@ export const makeJournal = Effect.fnUntraced(function*(options: {
             hold.openUnsafe()
           }))
         })),
+      rewind: (state) => {
+        current = state
+        outstanding = []
+      },
       seal: () => {
         sealed = true
         return view()

@@ -4,7 +4,8 @@ import * as Fiber from "effect/Fiber"
 import { Inbox } from "../Inbox.ts"
 import type { Models, Router } from "../Model.ts"
 import {
-  answerOf, type ContextTooLong, decide, InternalError, InvalidOutput, isOver, type Next, type RunEvent, type RunFailure, type RunState, RunTimedOut
+  answerOf, type ContextTooLong, decide, InternalError, InvalidOutput, isOver, type Next, type RunEvent, type RunFailure, type RunState, RunTimedOut,
+  type StorageFailed
 } from "../Run.ts"
 import type { AppendError, RunLog } from "../RunLog.ts"
 import type { Journal } from "./Journal.ts"
@@ -76,12 +77,7 @@ const asked = (
     Effect.catchTag(
       ["BudgetExceeded", "UnpricedModel", "UnknownModel", "ForbiddenModel", "TurnTimedOut", "ModelFailed", "ContextTooLong"],
       (error) => fail(journal, error)
-    ),
-    // It would be refused again, and nobody has asked the model yet.
-    Effect.catchTag("StorageFailed", (error) =>
-      error.refused === true
-        ? fail(journal, new InternalError({ problem: `the database refused the start of an attempt (${error.problem})` }))
-        : Effect.fail(error))
+    )
   )
 
 /** Does what comes next. True once the run has ended or is parked. */
@@ -189,15 +185,31 @@ const performed = Effect.fnUntraced(function*(
 })
 
 /**
+ * Ends a run of which the database refused something for what it is. Whoever went on with it would have the same refused: a model
+ * would be asked, or a tool run, again and again for what cannot be written down.
+ */
+const endRefused = Effect.fnUntraced(function*(journal: Journal, error: StorageFailed) {
+  yield* journal.idle
+  const sealed = journal.seal()
+  const state = yield* Effect.catchTag(journal.log.state(journal.run), "RunNotFound", () => Effect.fail(error))
+  sealed.rewind(state)
+  if (!isDone(state)) yield* failRun(sealed, new InternalError({ problem: `the database refused an event of the run (${error.problem})` }))
+})
+
+/**
  * Performs a run until it has ended or is parked. A command to cancel, a message that interrupts, the end of the process and
- * the time limit interrupt whatever it is doing; what was under way is then settled. A defect fails the run.
+ * the time limit interrupt whatever it is doing; what was under way is then settled. A defect fails the run, as does what the
+ * database refuses.
  */
 export const performRun = (journal: Journal): Effect.Effect<void, AppendError, Needs> =>
   Effect.suspend(() => {
     let current = journal
-    return Effect.catchCause(performed(journal, (next) => current = next), (cause) => {
-      if (Cause.hasInterrupts(cause) || !Cause.hasDies(cause)) return Effect.failCause(cause)
-      const problem = Cause.pretty(cause).split("\n")[0] ?? "a defect"
-      return failRun(current, new InternalError({ problem }))
-    })
+    return performed(journal, (next) => current = next).pipe(
+      Effect.catchCause((cause) => {
+        if (Cause.hasInterrupts(cause) || !Cause.hasDies(cause)) return Effect.failCause(cause)
+        const problem = Cause.pretty(cause).split("\n")[0] ?? "a defect"
+        return failRun(current, new InternalError({ problem }))
+      }),
+      Effect.catchTag("StorageFailed", (error) => error.refused === true ? endRefused(current, error) : Effect.fail(error))
+    )
   })

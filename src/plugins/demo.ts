@@ -22,7 +22,8 @@ export const dealersAgent = (model: string) =>
       "two sentences at most, in plain words.",
     model,
     plugins: [dealersPlugin],
-    limits: { cost: "0.10 USD", turns: 8, time: "2 minutes" }
+    // Short answers, so that several attempts may be lost with their processes, which are charged the most that they can have cost.
+    limits: { cost: "0.50 USD", turns: 8, time: "2 minutes", outputTokens: 4_000 }
   })
 
 /**

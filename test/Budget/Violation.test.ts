@@ -47,7 +47,7 @@ describe("The constraint on budgets", () => {
           const run = runs[17] ?? Run.RunId.make("")
           const failure = yield* Effect.flip(conductor.result(run))
           assert.strictEqual(failure._tag, "InternalError")
-          assert.match(failure.message, /the database refused the start of an attempt \(.*"fault".*\)\. The run can be retried from its log\.$/)
+          assert.match(failure.message, /the database refused an event of the run \(.*"fault".*\)\. The run can be retried from its log\.$/)
           yield* sql`ALTER TABLE budgets DROP CONSTRAINT fault`
           yield* conductor.retry(run)
           assert.strictEqual((yield* conductor.result(run)).text, "Well.")

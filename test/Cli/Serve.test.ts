@@ -2,7 +2,6 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Redacted, Stream } from "effect"
 import * as fs from "node:fs"
 import { ConductorClient, type RunItem } from "../../src/client.ts"
-import { usd } from "../../src/Money.ts"
 import type { RunId } from "../../src/Run.ts"
 import { demo } from "../../src/plugins/demo.ts"
 import { conductor, launched, type Running } from "../support/cli.ts"
@@ -74,8 +73,8 @@ describe("conductor serve", () => {
       const seen: Array<RunItem> = []
       const { run, text } = yield* Effect.gen(function*() {
         const client = yield* ConductorClient
-        // What an attempt may have cost that nobody saw the end of is charged, and more than the agent's own limit.
-        const { run } = yield* client.start({ agent: "dealers", input: demo.question, limits: { cost: usd("5") } })
+        // The agent's own limit covers what the attempts may have cost that nobody saw the end of.
+        const { run } = yield* client.start({ agent: "dealers", input: demo.question })
         const watching = yield* client.watch(run).pipe(Stream.runForEach((item) => Effect.sync(() => seen.push(item))), Effect.forkChild)
         for (const events of [3, 9]) {
           while (seen.filter((item) => "event" in item).length < events) yield* Effect.sleep("20 millis")
@@ -107,7 +106,7 @@ describe("conductor serve", () => {
       const server = yield* serve(dir, port, "--drain-seconds", "1")
       const ask = (path: string, init: RequestInit = {}) =>
         Effect.promise(() => fetch(`http://127.0.0.1:${port}${path}`, { ...init, headers: { authorization: `Bearer ${Redacted.value(key)}`, "content-type": "application/json" } }))
-      const start = () => ask("/v1/runs", { method: "POST", body: JSON.stringify({ agent: "dealers", input: demo.question, limits: { cost: "5" } }) })
+      const start = () => ask("/v1/runs", { method: "POST", body: JSON.stringify({ agent: "dealers", input: demo.question }) })
       const { run } = yield* Effect.flatMap(start(), (response) => Effect.promise(() => response.json() as Promise<{ readonly run: RunId }>))
       const stream = yield* ask(`/v1/runs/${run}/events`)
       const reading = yield* Effect.forkChild(Effect.promise(() => stream.text()))

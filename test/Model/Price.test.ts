@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary, Option, Schema } from "effect"
 import * as Money from "../../src/Money.ts"
-import { bound, type Entry, inputBound, outputRate, price, type Request } from "../../src/Model.ts"
+import { bound, type Entry, inputBound, outputRate, price, priceAtMost, type Request } from "../../src/Model.ts"
 import { ModelRef, Transcript, type Usage } from "../../src/Run.ts"
 
 const entry = (more: Partial<Entry> = {}): Entry => ({
@@ -93,7 +93,8 @@ describe("bound", () => {
   it.prop("covers every usage within it, whatever the tiers", { of: entries, usage: usages, input: tokens, output: tokens }, ({ input, of, output, usage }) => {
     const prompt = usage.uncached + usage.cacheRead + usage.cacheWrite + usage.cacheWriteHour
     const most = Option.getOrThrow(bound(of, prompt + input, usage.output + output))
-    assert.isTrue(most >= Option.getOrThrow(price(of, usage)))
+    const dearest = Option.getOrThrow(priceAtMost(of, usage))
+    assert.isTrue(most >= dearest && dearest >= Option.getOrThrow(price(of, usage)))
   }, { arbitrary: { runs: 500 } })
 
   it("is that of the dearest host which may answer, every kind of input raised as its input is", () => {
@@ -107,8 +108,14 @@ describe("bound", () => {
     assert.deepStrictEqual(Option.map(bound(routed, 1001, 100), Money.format), Option.some("0.002452"))
     assert.deepStrictEqual([outputRate(routed, 1000), outputRate(routed, 1001)], [Option.some(usd("1.5")), Option.some(usd("4.5"))])
     assert.deepStrictEqual(cost({ uncached: 1000, output: 100 }, routed), Option.some("0.0003"))
+    const atMost = (usage: Partial<Usage>) => Option.map(priceAtMost(routed, { ...none, ...usage }), Money.format)
+    // 500 × 1 + 400 × 0.1 + 100 × 1.25 + 100 × 1.5, and with one token more 500 × 2 + 501 × … that has no price.
+    assert.deepStrictEqual(atMost({ uncached: 500, cacheRead: 400, cacheWrite: 100, output: 100 }), Option.some("0.000815"))
+    assert.deepStrictEqual(atMost({ uncached: 1001, output: 100 }), Option.some("0.002452"))
+    assert.deepStrictEqual(atMost({ uncached: 500, cacheRead: 501 }), Option.none())
     const low = entry({ prices: { input: usd("1"), output: usd("0") }, ceiling: { input: usd("0.5"), output: usd("2") } })
-    assert.deepStrictEqual(Option.map(bound(low, 1000, 100), Money.format), Option.some("0.001"))
+    // Half a dollar is less than the list's; two dollars are asked for what the list has for nothing.
+    assert.deepStrictEqual(Option.map(bound(low, 1000, 100), Money.format), Option.some("0.0012"))
   })
 
   it("is the dearest input and all output", () => {

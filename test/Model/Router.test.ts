@@ -2,7 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Layer } from "effect"
 import * as TestClock from "effect/testing/TestClock"
 import { Router, Routing, type RoutingOptions, type Unavailable } from "../../src/Model.ts"
-import { ModelRef, OrgId } from "../../src/Run.ts"
+import * as Money from "../../src/Money.ts"
+import { BudgetExceeded, ModelRef, OrgId } from "../../src/Run.ts"
 
 const model = ModelRef.make("anthropic:claude")
 const org = OrgId.make("org")
@@ -122,6 +123,29 @@ describe("the circuit of a provider", () => {
       yield* unavailable(at("deepseek/v4"))
       yield* tries(answers, at("qwen/qwen4"))
     }).pipe(Effect.provide(routed({}))))
+
+  it.effect("is neither opened nor closed by what a budget refuses, which is told to whoever asked, also by the one that tries", () =>
+    Effect.gen(function*() {
+      const error = new BudgetExceeded({ scope: "org:org", limit: Money.usd("1"), spent: Money.usd("1"), reserved: Money.zero, asked: Money.usd("0.1") })
+      const refused = (more?: Parameters<typeof wanted>[0]) =>
+        Effect.flatMap(Router, (router) => Effect.flip(router.lead(wanted(more), () => Effect.fail(error))))
+      // Between failures it does not count as an answer, and by itself it is no failure.
+      yield* Effect.repeat(refused(), { times: 5 })
+      yield* times(2, fails("NetworkError"))
+      assert.strictEqual(yield* refused(), error)
+      yield* tries(fails("NetworkError"))
+      assert.strictEqual((yield* unavailable({ hasOther: true })).waitMs, 30_000)
+      // Once it may be tried, who is refused leaves the try to the next, and has told nothing of the provider.
+      yield* TestClock.adjust("30 seconds")
+      assert.strictEqual(yield* refused({ hasOther: true }), error)
+      yield* tries(fails("NetworkError"), { hasOther: true })
+      assert.strictEqual((yield* unavailable({ hasOther: true })).waitMs, 30_000)
+      yield* TestClock.adjust("30 seconds")
+      assert.strictEqual(yield* refused({ hasOther: true }), error)
+      yield* tries(answers, { hasOther: true })
+      yield* times(2, fails("NetworkError"))
+      yield* tries(answers, { hasOther: true })
+    }).pipe(Effect.provide(routed({ breaker: { failures: 3 } }))))
 
   it.effect("is closed by an interruption neither, nor opened", () =>
     Effect.gen(function*() {

@@ -30,10 +30,16 @@ export const lists = {
     tiers: [{ above: 32_000, prices: prices("0.1", "0.4", "0.02", "0.125") }, { above: 256_000, prices: prices("0.2", "0.8", "0.04", "0.25") }]
   },
   deepseek: { prices: prices("0.006", "0.5", "0.005"), tiers: [] },
+  /** Hosts at several prices: the cheapest one's, and the most that is asked for. */
+  kimi: {
+    prices: prices("0.6", "2.5", "0.15"),
+    tiers: [{ above: 100_000, prices: prices("1.2", "5", "0.3") }],
+    ceiling: { input: Money.usd("1.5"), output: Money.usd("4") }
+  },
   tiny: { prices: prices("0.0000001", "0.0000003", "0.0000002"), tiers: [] },
   free: { prices: prices("0", "0", "0", "0"), tiers: [] },
   unpriced: { tiers: [] }
-} satisfies Record<string, Pick<Model.Entry, "prices" | "tiers">>
+} satisfies Record<string, Pick<Model.Entry, "prices" | "tiers" | "ceiling">>
 
 /** An answer, and what it costs. */
 export interface Bill {
@@ -152,6 +158,35 @@ export const bills: ReadonlyArray<Bill> = [
     reported: "0.00014762",
     cost: "0.00014762",
     source: "reported"
+  },
+  {
+    what: "what one of several hosts says that it cost, which is below the most and need not be the least",
+    list: "kimi",
+    usage: { uncached: 1_000, output: 100 },
+    reported: "0.0011",
+    cost: "0.0011",
+    source: "reported"
+  },
+  {
+    what: "an answer of some host that says nothing of its cost, at the most that any of them asks",
+    list: "kimi",
+    usage: { uncached: 10_000, cacheRead: 20_000, output: 1_000, reasoning: 400 },
+    cost: "0.0265", // 10,000 × 1.5 + 20,000 × 0.15 × 1.5 / 0.6 + 1,000 × 4 = 15,000 + 7,500 + 4,000
+    source: "bound"
+  },
+  {
+    what: "the same in the higher tier, raised as far",
+    list: "kimi",
+    usage: { uncached: 100_001, output: 1_000 },
+    cost: "0.308003", // 100,001 × 1.2 × 1.5 / 0.6 + 1,000 × 5 × 4 / 2.5 = 300,003 + 8,000
+    source: "bound"
+  },
+  {
+    what: "what none of the hosts has a price for",
+    list: "kimi",
+    usage: { uncached: 10, cacheWrite: 1, output: 1 },
+    cost: "0",
+    source: "unpriced"
   },
   {
     what: "a reported cost of nothing",
