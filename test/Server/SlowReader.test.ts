@@ -44,11 +44,11 @@ const silent = Effect.fnUntraced(function*(path: string) {
   return { rest }
 })
 
-/** Waits until nothing more is read. */
+/** Waits until something was read and then nothing more. */
 const settled = Effect.gen(function*() {
-  for (let before = -1; before !== taken.characters;) {
+  for (let before = 0; before === 0 || before !== taken.characters;) {
     before = taken.characters
-    yield* Effect.sleep("300 millis")
+    yield* Effect.sleep("500 millis")
   }
 })
 
