@@ -38,7 +38,7 @@ BEGIN
 END
 $$;
 
--- What is read most for an organisation: a run, and its events. As `authenticated` with the claim, like every such reading, but in one
+-- What is read most for an organisation: a run, the last one of a session, and events. As `authenticated` with the claim, like every such reading, but in one
 -- statement instead of a transaction of four. They say whose rows are read, so that nobody but the service may call them.
 CREATE OR REPLACE FUNCTION conductor_run_as(p_org text, p_run text) RETURNS SETOF runs
 LANGUAGE plpgsql AS $$
@@ -52,6 +52,21 @@ BEGIN
   RETURN QUERY SELECT r.* FROM runs r WHERE r.org_id = p_org AND r.id = p_run;
   PERFORM set_config('role', v_role, true), set_config('request.jwt.claims', v_claims, true),
     set_config('request.jwt.claim', v_claim, true);
+END
+$$;
+
+-- The run of a session that came last.
+CREATE OR REPLACE FUNCTION conductor_latest_as(p_org text, p_session text) RETURNS SETOF runs
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_role text := current_setting('role');
+  v_claims text := coalesce(current_setting('request.jwt.claims', true), '');
+BEGIN
+  PERFORM set_config('request.jwt.claims', json_build_object('org_id', p_org, 'role', 'authenticated')::text, true),
+    set_config('role', 'authenticated', true);
+  RETURN QUERY SELECT r.* FROM runs r WHERE r.org_id = p_org AND r.session_id = p_session AND r.parent_run IS NULL
+    ORDER BY r.created_at DESC, r.id DESC LIMIT 1;
+  PERFORM set_config('role', v_role, true), set_config('request.jwt.claims', v_claims, true);
 END
 $$;
 
@@ -160,8 +175,10 @@ $$;
 
 DO $$
 BEGIN
-  REVOKE ALL ON FUNCTION conductor_run_as(text, text), conductor_events_as(text, text, integer, integer) FROM PUBLIC, anon, authenticated;
-  GRANT EXECUTE ON FUNCTION conductor_run_as(text, text), conductor_events_as(text, text, integer, integer) TO service_role;
+  REVOKE ALL ON FUNCTION conductor_run_as(text, text), conductor_latest_as(text, text), conductor_events_as(text, text, integer, integer)
+    FROM PUBLIC, anon, authenticated;
+  GRANT EXECUTE ON FUNCTION conductor_run_as(text, text), conductor_latest_as(text, text),
+    conductor_events_as(text, text, integer, integer) TO service_role;
   REVOKE ALL ON FUNCTION conductor_prunable(text, timestamptz), conductor_prune(text, timestamptz, integer),
     conductor_prune_count(text, timestamptz) FROM PUBLIC, anon, authenticated;
   GRANT EXECUTE ON FUNCTION conductor_prunable(text, timestamptz), conductor_prune(text, timestamptz, integer),

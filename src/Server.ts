@@ -23,6 +23,7 @@ import { makeDoor } from "./Server/Door.ts"
 import * as Guard from "./Server/Guard.ts"
 import * as Keys from "./Server/Keys.ts"
 import { Limits } from "./Server/Limits.ts"
+import * as Listeners from "./Server/Listeners.ts"
 import { makeNodeServer } from "./Server/Node.ts"
 import * as Runs from "./Server/Runs.ts"
 import * as Sessions from "./Server/Sessions.ts"
@@ -87,16 +88,17 @@ export const routes = Layer.mergeAll(
 export const layer = ({ host = "127.0.0.1", origins = [], port = 8787 }: Options = {}, more: Routes = Layer.empty) =>
   Layer.unwrap(Effect.gen(function*() {
     const limits = yield* Limits
-    const { close, make } = makeNodeServer(limits)
+    const { close, server } = makeNodeServer(limits)
+    const listen = yield* Listeners.claim(host, port)
     return HttpRouter.serve(Layer.merge(routes, more), {
       disableLogger: true,
       disableListenLog: true,
       // Names of sessions are as long as that when they are written in a path.
       routerConfig: { maxParamLength: 2_000 }
     }).pipe(
-      Layer.merge(Layer.effectDiscard(Effect.addFinalizer(() => close))),
+      Layer.merge(Layer.effectDiscard(Effect.andThen(Listeners.share(server, listen), Effect.addFinalizer(() => close)))),
       Layer.provideMerge(Layer.mergeAll(Draining.layer, Tickets.layer, unsaid)),
-      Layer.provideMerge(NodeHttpServer.layerServer(make, { host, port, gracefulShutdownTimeout: "3 seconds" })),
+      Layer.provideMerge(NodeHttpServer.layerServer(() => server, { ...listen, gracefulShutdownTimeout: "3 seconds" })),
       Layer.provide(NodeHttpServer.layerHttpServices),
       Layer.provide(Layer.succeed(HttpIncomingMessage.MaxBodySize, ByteSize.bytes(limits.bodyBytes))),
       Layer.provide(Layer.succeed(Origins, origins))

@@ -164,9 +164,7 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
           reply("heads")
         ),
       latest: (org, session) =>
-        sql`SELECT * FROM runs WHERE org_id = ${org} AND session_id = ${session} AND parent_run IS NULL
-          ORDER BY created_at DESC, id DESC LIMIT 1`.pipe(
-          reader(org),
+        sql`SELECT * FROM conductor_latest_as(${org}, ${session})`.pipe(
           reply("latest"),
           Effect.flatMap(readable("latest", ([row]) => Option.map(Option.fromUndefinedOr(row), toRow)))
         ),

@@ -1,4 +1,4 @@
-import { createServer, type Server } from "node:http"
+import { createServer } from "node:http"
 import * as Effect from "effect/Effect"
 import type { Duplex } from "node:stream"
 import { BadRequest, HeadersTooLarge, RequestTimeout } from "../Api.ts"
@@ -27,20 +27,16 @@ const refuse = (limits: RequestLimits) => (error: NodeJS.ErrnoException, socket:
 
 /** Node's server within limits, and how it lets go of connections that are still there some time after it was to close. */
 export const makeNodeServer = (limits: RequestLimits) => {
-  let server: Server | undefined
-  const make = (): Server => {
-    server = createServer({
-      maxHeaderSize: limits.headerBytes,
-      headersTimeout: limits.headersMs,
-      // Handlers end slow bodies sooner and in words; this is for those that nobody reads.
-      requestTimeout: limits.headersMs + limits.bodyMs + checking,
-      connectionsCheckingInterval: checking,
-      keepAliveTimeout: 30_000
-    })
-    server.maxHeadersCount = 100
-    server.on("clientError", refuse(limits))
-    return server
-  }
-  const close = Effect.asVoid(Effect.forkDetach(Effect.andThen(Effect.sleep(patience), Effect.sync(() => server?.closeAllConnections()))))
-  return { make, close }
+  const server = createServer({
+    maxHeaderSize: limits.headerBytes,
+    headersTimeout: limits.headersMs,
+    // Handlers end slow bodies sooner and in words; this is for those that nobody reads.
+    requestTimeout: limits.headersMs + limits.bodyMs + checking,
+    connectionsCheckingInterval: checking,
+    keepAliveTimeout: 30_000
+  })
+  server.maxHeadersCount = 100
+  server.on("clientError", refuse(limits))
+  const close = Effect.asVoid(Effect.forkDetach(Effect.andThen(Effect.sleep(patience), Effect.sync(() => server.closeAllConnections()))))
+  return { server, close }
 }

@@ -10,7 +10,7 @@ import { Conductor, type StartOptions } from "../Conductor.ts"
 import { fingerprintOf, Idempotency } from "../Idempotency.ts"
 import * as Model from "../Model.ts"
 import { CurrentOrg } from "../Org.ts"
-import { type AgentName, isOver, RunId, RunNotFound, SessionId } from "../Run.ts"
+import { type AgentName, clean, isOver, RunId, RunNotFound, SessionId } from "../Run.ts"
 import * as RunLog from "../RunLog.ts"
 import { problemsOf } from "./Answer.ts"
 import { Draining } from "./Draining.ts"
@@ -96,12 +96,14 @@ export const layer = HttpApiBuilder.group(Api, "runs", Effect.fnUntraced(functio
     const begin = yield* prepare(request)
     const { isFirst, keyed, run } = yield* keep(key, encodeStart(request), yield* conductor.newRun)
     const isThere = (run: RunId) => Effect.as(conductor.find(run), true).pipe(Effect.catchTag("RunNotFound", () => Effect.succeed(false)))
-    if (!isFirst && (yield* isThere(run))) return run
+    if (!isFirst && (yield* isThere(run))) return { run, isNew: false }
     const started = yield* begin({ ...named, run, dedupe: `api:${key}` }).pipe(
+      Effect.map((begun) => ({ run: begun, isNew: begun === run })),
       // Somebody else may have started it at the same time, and it may even be over.
-      Effect.catchTag(["RunConflict", "Fenced"], (refused) => Effect.flatMap(isThere(run), (there) => there ? Effect.succeed(run) : Effect.fail(refused)))
+      Effect.catchTag(["RunConflict", "Fenced"], (refused) =>
+        Effect.flatMap(isThere(run), (there) => there ? Effect.succeed({ run, isNew: false }) : Effect.fail(refused)))
     )
-    if (started !== run) yield* idempotency.settle(keyed, started)
+    if (started.run !== run) yield* idempotency.settle(keyed, started.run)
     return started
   })
 
@@ -111,12 +113,14 @@ export const layer = HttpApiBuilder.group(Api, "runs", Effect.fnUntraced(functio
       const key = headers["idempotency-key"]
       const session = payload.session ?? (yield* random.uuidV7())
       const named = payload.session === undefined ? { session, opensSession: true } : { session }
-      const run = yield* key === undefined ? Effect.flatMap(prepare(payload), (begin) => begin(named)) : once(key, payload, named)
+      const isMessage = payload.whenBusy !== undefined && payload.whenBusy !== "reject"
+      const { isNew, run } = yield* key === undefined
+        ? Effect.map(Effect.flatMap(prepare(payload), (begin) => begin(named)), (begun) => ({ run: begun, isNew: !isMessage }))
+        : once(key, payload, named)
       yield* isAbout({ run })
-      // Of a new run in a new session nothing has to be looked up.
       return startedOf(
-        key === undefined && payload.session === undefined
-          ? { run, session: SessionId.make(session), status: "running" }
+        isNew
+          ? { run, session: SessionId.make(clean(session)), status: "running" }
           // It was just seen to be there.
           : yield* Effect.catchTag(conductor.find(run), "RunNotFound", Effect.die)
       )

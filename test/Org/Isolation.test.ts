@@ -261,13 +261,13 @@ const forgetful: Statement.Transformer = (statement, sql) =>
 const forgetfulFunctions = Effect.gen(function*() {
   const sql = yield* SqlClient.SqlClient
   const functions = yield* sql<{ readonly text: string }>`
-    SELECT pg_get_functiondef(oid) AS text FROM pg_proc WHERE proname IN ('conductor_run_as', 'conductor_events_as')`
+    SELECT pg_get_functiondef(oid) AS text FROM pg_proc WHERE proname IN ('conductor_run_as', 'conductor_latest_as', 'conductor_events_as')`
   for (const { text } of functions) {
     const cut = text.replace(/\w+\.org_id = p_org AND /g, "")
     assert.notStrictEqual(cut, text)
     yield* sql.unsafe(cut)
   }
-  assert.strictEqual(functions.length, 2)
+  assert.strictEqual(functions.length, 3)
 })
 
 const mutant = (runtime: Runtime): Runtime => {
