@@ -93,7 +93,7 @@ export const layer = HttpApiBuilder.group(Api, "runs", Effect.fnUntraced(functio
       // Somebody else may have started it at the same time, and it may even be over.
       Effect.catchTag(["RunConflict", "Fenced"], (refused) => Effect.flatMap(isThere(run), (there) => there ? Effect.succeed(run) : Effect.fail(refused)))
     )
-    if (started !== run) yield* idempotency.settle(keyed, started)
+    if (started !== run) yield* idempotency.settle(keyed, run, started)
     return started
   })
 
