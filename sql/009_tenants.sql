@@ -9,6 +9,21 @@ ALTER TABLE api_keys ADD COLUMN IF NOT EXISTS revoked_by text;
 ALTER TABLE api_keys ADD COLUMN IF NOT EXISTS requests_per_minute integer CHECK (requests_per_minute > 0);
 GRANT SELECT (created_by, revoked_by, requests_per_minute) ON api_keys TO authenticated;
 
+-- How many requests each key may still make, for all processes together: see src/Org/Rate.ts. `taken` is what was taken last. After a crash
+-- of the server the counts begin anew, so that they need not be written twice.
+CREATE UNLOGGED TABLE IF NOT EXISTS api_key_rates (
+  key_id text PRIMARY KEY REFERENCES api_keys (id) ON DELETE CASCADE,
+  tokens double precision NOT NULL,
+  -- Milliseconds since 1970, by the clock of a process.
+  at double precision NOT NULL,
+  taken integer NOT NULL
+) WITH (fillfactor = 50);
+ALTER TABLE api_key_rates ENABLE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS api_key_rates_service ON api_key_rates;
+CREATE POLICY api_key_rates_service ON api_key_rates FOR ALL TO service_role USING (true) WITH CHECK (true);
+REVOKE ALL ON api_key_rates FROM anon, authenticated;
+GRANT ALL ON api_key_rates TO service_role;
+
 -- An organisation reads its budgets as they are now, which is a matter of their periods.
 GRANT EXECUTE ON FUNCTION conductor_period_since(text, timestamptz), conductor_period_until(text, timestamptz) TO authenticated;
 

@@ -41,8 +41,8 @@ export interface Claimed {
 export class Idempotency extends Context.Service<Idempotency, {
   /** Has a key stand for a run, unless it stands for another already. */
   readonly claim: (request: Keyed, run: RunId) => Effect.Effect<Claimed, StorageFailed>
-  /** Has a key stand for the run that its request came to. */
-  readonly settle: (request: Keyed, run: RunId) => Effect.Effect<void, StorageFailed>
+  /** Has a key that stands for a run stand for the one that its request came to instead. */
+  readonly settle: (request: Keyed, claimed: RunId, run: RunId) => Effect.Effect<void, StorageFailed>
   /** Forgets keys that are older than a day. */
   readonly prune: Effect.Effect<void, StorageFailed>
 }>()("conductor-ai/Idempotency") {
@@ -66,8 +66,9 @@ export class Idempotency extends Context.Service<Idempotency, {
         const claimed = row?.run_id ?? run
         return { run: RunId.make(claimed), isFirst: claimed === run, isSame: row === undefined || row.fingerprint === fingerprint }
       }),
-      settle: Effect.fn("Idempotency.settle")(({ key, org }, run) =>
-        sql`UPDATE requests SET run_id = ${run} WHERE org_id = ${org} AND key = ${key}`.pipe(Effect.asVoid, reply)
+      settle: Effect.fn("Idempotency.settle")(({ key, org }, claimed, run) =>
+        // The run that it stands for is nobody else's, also where this forgot to say whose key is meant.
+        sql`UPDATE requests SET run_id = ${run} WHERE org_id = ${org} AND key = ${key} AND run_id = ${claimed}`.pipe(Effect.asVoid, reply)
       ),
       prune: sql`DELETE FROM requests WHERE created_at < ${old}`.pipe(Effect.asVoid, reply)
     })
@@ -88,10 +89,10 @@ export class Idempotency extends Context.Service<Idempotency, {
           kept.set(nameOf(request), { fingerprint: request.fingerprint, run, at })
           return { run, isFirst: true, isSame: true }
         }),
-      settle: (request, run) =>
+      settle: (request, claimed, run) =>
         Effect.sync(() => {
           const found = kept.get(nameOf(request))
-          if (found !== undefined) kept.set(nameOf(request), { ...found, run })
+          if (found?.run === claimed) kept.set(nameOf(request), { ...found, run })
         }),
       prune: Effect.map(Clock.currentTimeMillis, (at) => {
         for (const [name, one] of kept) if (at - one.at > lifetime) kept.delete(name)

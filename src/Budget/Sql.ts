@@ -50,13 +50,14 @@ export const makeSql = Effect.map(SqlClient.SqlClient, (sql) => {
 
     /** True where there was one. One that holds reservations stays, unseen, until they are settled. */
     remove: Effect.fnUntraced(function*(org: string, scope: string) {
-      // What is another's is not found, also where these statements forgot to say whose budget is meant.
-      const found = yield* reader(org)(sql`SELECT 1 FROM budgets WHERE org_id = ${org} AND scope = ${scope}`)
-      if (found.length === 0) return false
-      const rows = yield* sql<{ readonly removed: boolean }>`
-        SELECT removed FROM budgets WHERE org_id = ${org} AND scope = ${scope} FOR UPDATE`
-      yield* sql`DELETE FROM budgets WHERE org_id = ${org} AND scope = ${scope} AND reserved_usd = 0`
-      yield* sql`UPDATE budgets SET removed = true, updated_at = now() WHERE org_id = ${org} AND scope = ${scope}`
+      // What is another's is not found, also where this forgot to say whose budget is meant; what goes is what was found.
+      const [found] = yield* reader(org)(sql<{ readonly org_id: string; readonly scope: string }>`
+        SELECT org_id, scope FROM budgets WHERE org_id = ${org} AND scope = ${scope}`)
+      if (found === undefined) return false
+      const own = sql`(org_id, scope) = (${found.org_id}, ${found.scope})`
+      const rows = yield* sql<{ readonly removed: boolean }>`SELECT removed FROM budgets WHERE ${own} FOR UPDATE`
+      yield* sql`DELETE FROM budgets WHERE ${own} AND reserved_usd = 0`
+      yield* sql`UPDATE budgets SET removed = true, updated_at = now() WHERE ${own}`
       return rows[0]?.removed === false
     }),
 

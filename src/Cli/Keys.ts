@@ -28,7 +28,7 @@ const create = Command.make("create", {
   rate: Flag.Int("rate").pipe(
     Flag.filter((number) => number >= 1 && number <= 1_000_000, () => "Expected a number from 1 to 1000000"),
     Flag.withMetavar("N"),
-    Flag.withDescription("How many requests a minute it may make (default what the server allows)"),
+    Flag.withDescription("How many requests a minute it may make at all servers of the database together (default what the server allows)"),
     Flag.optional
   ),
   json,

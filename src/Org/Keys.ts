@@ -9,13 +9,13 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as SecureRandom from "effect/crypto/SecureRandom"
-import * as RateLimiter from "effect/persistence/RateLimiter"
 import { AuditLog } from "../AuditLog.ts"
 import { clean, OrgId, type StorageFailed } from "../Run.ts"
 import { CurrentPrincipal } from "./Current.ts"
-import { KeyInvalid, KeyNotFound, KeyRefused, OrgNotFound, RateLimited } from "./Error.ts"
+import { KeyInvalid, KeyNotFound, KeyRefused, OrgNotFound, type RateLimited } from "./Error.ts"
 import { makeMemory } from "./Memory.ts"
 import { maxName } from "./Orgs.ts"
+import { makeRate } from "./Rate.ts"
 import { hashOf, makeKey, maxLength, minLength, prefixOf } from "./Secret.ts"
 import { makeSql } from "./Sql.ts"
 import { type ApiKey, KeyId, type Scope, type Tenants } from "./Tenants.ts"
@@ -25,6 +25,9 @@ export const KeyMemory = Context.Reference<Duration.Duration>("conductor-ai/Org/
 
 /** Requests a minute that a key may make which says nothing of its own. */
 export const KeyRate = Context.Reference<number>("conductor-ai/Org/KeyRate", { defaultValue: () => 6_000 })
+
+/** The most requests a minute, which is as much as the database counts. */
+const maxRate = 2_147_483_647
 
 /** Keys that are remembered at a time. */
 const capacity = 10_000
@@ -77,8 +80,8 @@ const problemOf = ({ expiresAt, name, requestsPerMinute, scopes }: NewKey, now: 
   if (name.trim() === "" || name.length > maxName) return `its name has 1 to ${maxName} characters.`
   if (scopes.length === 0) return "it has no scope, so nothing could be done with it; give it one of runs:write, runs:read, approvals:decide and admin."
   if (expiresAt !== undefined && expiresAt <= now) return `it would have expired at ${DateTime.formatIso(DateTime.makeUnsafe(expiresAt))}; give a time to come.`
-  if (requestsPerMinute !== undefined && (!Number.isSafeInteger(requestsPerMinute) || requestsPerMinute < 1)) {
-    return "its requests a minute are a whole number from 1."
+  if (requestsPerMinute !== undefined && (!Number.isSafeInteger(requestsPerMinute) || requestsPerMinute < 1 || requestsPerMinute > maxRate)) {
+    return `its requests a minute are a whole number from 1 to ${maxRate}.`
   }
   return undefined
 }
@@ -86,7 +89,7 @@ const problemOf = ({ expiresAt, name, requestsPerMinute, scopes }: NewKey, now: 
 const makeKeys = Effect.fnUntraced(function*(tenants: Tenants) {
   const audit = yield* AuditLog
   const random = yield* SecureRandom.SecureRandom
-  const limiter = yield* Effect.provide(RateLimiter.make, RateLimiter.layerStoreMemory)
+  const letThrough = makeRate(tenants)
   const memory = yield* KeyMemory
   const rate = yield* KeyRate
 
@@ -145,16 +148,16 @@ const makeKeys = Effect.fnUntraced(function*(tenants: Tenants) {
 
   const revoke = Effect.fn("Keys.revoke")(function*(org: OrgId, id: string, by: string) {
     const at = yield* Clock.currentTimeMillis
-    const record = yield* tenants.atomic(Effect.gen(function*() {
+    return yield* tenants.atomic(Effect.gen(function*() {
       const revoked = yield* tenants.revoke(org, KeyId.make(id), by, at)
       if (Option.isNone(revoked)) return yield* new KeyNotFound({ key: id })
       const { isFirst, key } = revoked.value
       if (isFirst) yield* audit.append({ org, principal: by, action: "admin", name: "key.revoke", target: principalOf(key), input: { name: key.name } })
       return key
-    }))
-    yield* Cache.invalidateAll(known)
-    yield* Cache.invalidateAll(keysOf)
-    return record
+    })).pipe(
+      // Also where whoever asked for it did not wait for the answer.
+      Effect.ensuring(Effect.andThen(Cache.invalidateAll(known), Cache.invalidateAll(keysOf)))
+    )
   })
 
   const verify = Effect.fn("Keys.verify")(function*(key: Redacted.Redacted): Effect.fn.Return<Principal, KeyRefused | StorageFailed> {
@@ -173,18 +176,6 @@ const makeKeys = Effect.fnUntraced(function*(tenants: Tenants) {
     const now = yield* Clock.currentTimeMillis
     const key = (yield* Cache.get(keysOf, org)).find((one) => one.id === id)
     return key !== undefined && key.revokedAt === null && (key.expiresAt === null || key.expiresAt > now)
-  })
-
-  const admit = Effect.fnUntraced(function*({ id, requestsPerMinute: limit }: Pick<Principal, "id" | "requestsPerMinute">) {
-    yield* limiter.consume({ algorithm: "token-bucket", onExceeded: "fail", window: "1 minute", limit, key: id }).pipe(
-      Effect.catchReason(
-        "RateLimiterError",
-        "RateLimitExceeded",
-        ({ retryAfter }) => Effect.fail(new RateLimited({ limit, retryAfterMs: Math.ceil(Duration.toMillis(retryAfter)) })),
-        // The counts are in the memory of this process, where nothing can fail.
-        Effect.die
-      )
-    )
   })
 
   const bootstrap = Effect.fn("Keys.bootstrap")(function*(given: Option.Option<Redacted.Redacted>) {
@@ -214,7 +205,15 @@ const makeKeys = Effect.fnUntraced(function*(tenants: Tenants) {
     }))
   })
 
-  return Keys.of({ create, list: Effect.fn("Keys.list")((org) => tenants.keys(org)), revoke, verify, stands, admit, bootstrap })
+  return Keys.of({
+    create,
+    list: Effect.fn("Keys.list")((org) => tenants.keys(org)),
+    revoke,
+    verify,
+    stands,
+    admit: ({ id, requestsPerMinute }) => letThrough(id, requestsPerMinute),
+    bootstrap
+  })
 })
 
 /** The keys by which programs and people are let in, each for one organisation. */
@@ -229,8 +228,8 @@ export class Keys extends Context.Service<Keys, {
   readonly verify: (key: Redacted.Redacted) => Effect.Effect<Principal, KeyRefused | StorageFailed>
   /** Whether a key of an organisation would let anybody in, as far as is known (`KeyMemory`). */
   readonly stands: (org: OrgId, id: KeyId) => Effect.Effect<boolean, StorageFailed>
-  /** Counts a request of a key against its requests a minute, of which it may make all at once. The count is this process's own. */
-  readonly admit: (principal: Pick<Principal, "id" | "requestsPerMinute">) => Effect.Effect<void, RateLimited>
+  /** Counts a request of a key against its requests a minute, of which it may make all at once. All processes count together. */
+  readonly admit: (principal: Pick<Principal, "id" | "requestsPerMinute">) => Effect.Effect<void, RateLimited | StorageFailed>
   /**
    * Makes the organisation `local` and its first key, unless it has one: a new key, which is answered, or the given one, which is
    * written down if it is not known yet and stays refused if it was revoked. What starts twice makes one key.

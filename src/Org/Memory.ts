@@ -2,7 +2,8 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { OrgId } from "../Run.ts"
 import { Tables } from "../RunLog.ts"
-import { type ApiKey, type KeyId, type Org, type Tenants, useInterval } from "./Tenants.ts"
+import { filled } from "./Rate.ts"
+import { type Allowance, type ApiKey, type KeyId, type Org, type Tenants, useInterval } from "./Tenants.ts"
 
 const textOf = (hash: Uint8Array) => Buffer.from(hash).toString("hex")
 
@@ -11,6 +12,7 @@ export const makeMemory = Effect.map(Tables, (tables): Tenants => {
   const orgs = tables.get("organizations", () => new Map<OrgId, Org>())
   const keys = tables.get("api_keys", () => new Map<KeyId, ApiKey>())
   const hashes = tables.get("api_key_hashes", () => new Map<string, KeyId>())
+  const allowances = tables.get("api_key_rates", () => new Map<KeyId, Allowance>())
   const find = (id: KeyId | undefined) => id === undefined ? undefined : keys.get(id)
   const change = (key: ApiKey, change: Partial<ApiKey>): ApiKey => {
     const changed = { ...key, ...change }
@@ -46,6 +48,14 @@ export const makeMemory = Effect.map(Tables, (tables): Tenants => {
         const isGood = key.revokedAt === null && (key.expiresAt === null || key.expiresAt > at)
         if (isGood && (key.lastUsedAt === null || key.lastUsedAt <= at - useInterval)) change(key, { lastUsedAt: at })
         return Option.some(key)
+      }),
+    take: (id, { at, back, count, limit }) =>
+      Effect.sync(() => {
+        const before = allowances.get(id) ?? { tokens: limit, at }
+        const there = Math.min(limit, filled(before, limit, at) + back)
+        const taken = Math.min(count, Math.floor(there))
+        allowances.set(id, { tokens: there - taken, at: Math.max(before.at, at) })
+        return { taken, tokens: there - taken }
       }),
     keys: (org) =>
       Effect.sync(() =>

@@ -99,6 +99,15 @@ export const makeSql = Effect.gen(function*() {
             AND (k.last_used_at IS NULL OR k.last_used_at <= ${time(at - useInterval)})
         )
         SELECT * FROM found`.pipe(Effect.map((rows) => Option.fromUndefinedOr(keysOf(rows)[0])), reply),
+    // The clocks of processes differ: the allowance fills up by the one that is ahead.
+    take: (id, { at, back, count, limit }) =>
+      sql<{ readonly taken: number; readonly tokens: number }>`INSERT INTO api_key_rates AS r (key_id, tokens, at, taken)
+        VALUES (${id}, ${limit}::double precision - ${count}::integer, ${at}::double precision, ${count}::integer)
+        ON CONFLICT (key_id) DO UPDATE SET (tokens, at, taken) = (
+          SELECT f.there - least(${count}::integer, floor(f.there)), greatest(r.at, excluded.at), least(${count}::integer, floor(f.there))
+          FROM (SELECT least(${limit}::double precision,
+            r.tokens + ${back}::integer + greatest(0, excluded.at - r.at) * ${limit}::double precision / 60000) AS there) AS f)
+        RETURNING taken, tokens`.pipe(Effect.map(([row]) => row ?? { taken: 0, tokens: 0 }), reply),
     keys: (org) =>
       sql`SELECT ${columns} FROM api_keys WHERE org_id = ${org} ORDER BY created_at DESC, id DESC`.pipe(
         as(org),

@@ -43,6 +43,23 @@ export interface ApiKey {
 /** Milliseconds within which the use of a key is written down once. */
 export const useInterval = 60_000
 
+/** The requests that a key may still make at a time, in milliseconds since 1970. */
+export interface Allowance {
+  readonly tokens: number
+  readonly at: number
+}
+
+/** Requests that a process takes ahead of a key's allowance. */
+export interface Take {
+  /** Requests a minute. */
+  readonly limit: number
+  /** How many are wanted, 1 at least. */
+  readonly count: number
+  /** How many were taken before and not made. */
+  readonly back: number
+  readonly at: number
+}
+
 /** Where organisations and keys are kept: the part that differs between Postgres and memory. */
 export interface Tenants {
   /** Everything in it is written or nothing is. */
@@ -58,6 +75,8 @@ export interface Tenants {
   readonly insertKey: (key: ApiKey, hash: Uint8Array) => Effect.Effect<void, StorageFailed>
   /** The key of a hash, whatever has become of it. One that is good has been used now, which is written down once a minute. */
   readonly used: (hash: Uint8Array, at: number) => Effect.Effect<Option.Option<ApiKey>, StorageFailed>
+  /** Takes requests out of a key's allowance, as many as there are; how many, and what part of one is left where there is none. */
+  readonly take: (id: KeyId, take: Take) => Effect.Effect<{ readonly taken: number; readonly tokens: number }, StorageFailed>
   /** The keys of an organisation, newest first. */
   readonly keys: (org: OrgId) => Effect.Effect<ReadonlyArray<ApiKey>, StorageFailed>
   /** The key as it then is; `isFirst` is false where it was revoked before. */

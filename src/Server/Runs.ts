@@ -103,7 +103,7 @@ export const layer = HttpApiBuilder.group(Api, "runs", Effect.fnUntraced(functio
       Effect.catchTag(["RunConflict", "Fenced"], (refused) =>
         Effect.flatMap(isThere(run), (there) => there ? Effect.succeed({ run, isNew: false }) : Effect.fail(refused)))
     )
-    if (started.run !== run) yield* idempotency.settle(keyed, started.run)
+    if (started.run !== run) yield* idempotency.settle(keyed, run, started.run)
     return started
   })
 

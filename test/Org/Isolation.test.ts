@@ -5,7 +5,6 @@
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Effect, Layer, Option, Redacted, Result, Schema, type Scope, Stream } from "effect"
 import { SqlClient } from "effect/sql"
-import * as Statement from "effect/sql/Statement"
 import { Approval } from "../../src/Approval.ts"
 import { Database, type DatabaseLayer } from "../../src/Database.ts"
 import { Agent, asOrg, AuditLog, Budget, Conductor, CurrentOrg, Memory, Model, Money, Org, Plugin, Run, Tool } from "../../src/index.ts"
@@ -16,6 +15,7 @@ import { Sessions } from "../../src/Session.ts"
 import { Export } from "../../src/testing.ts"
 import { scripted } from "../support/conductors.ts"
 import { embedded, freshPostgres, postgres } from "../support/databases.ts"
+import { cuts, mutant } from "../support/mutant.ts"
 import { bouncer, double, pgbouncer, type Pooler } from "../support/pooler.ts"
 import { ownServer, supabase } from "../support/supabase.ts"
 
@@ -243,39 +243,6 @@ const suite = (name: string, runtime: Runtime, also: Effect.Effect<void, never, 
 
 const runtimeOn = (database: DatabaseLayer) => Conductor.layerDatabase({ agents: [agent], models: scripted(provider), database })
 
-/** How often the mutant took something out. */
-let cuts = 0
-
-/** Takes the organisation out of every WHERE: each repository function as it would be with its author's mind elsewhere. */
-const forgetful: Statement.Transformer = (statement, sql) =>
-  Effect.sync(() => {
-    const [text, parameters] = statement.compile()
-    const cut = text.replace(/\b(?:\w+\.)?org_id = (\$\d+)(?!\w)/g, (_, parameter: string) => {
-      cuts++
-      return `${parameter}::text IS NOT NULL`
-    })
-    return cut === text ? statement : sql.unsafe(cut, parameters)
-  })
-
-/** The same in the database's own functions that read for an organisation. */
-const forgetfulFunctions = Effect.gen(function*() {
-  const sql = yield* SqlClient.SqlClient
-  const functions = yield* sql<{ readonly text: string }>`
-    SELECT pg_get_functiondef(oid) AS text FROM pg_proc WHERE proname IN ('conductor_run_as', 'conductor_latest_as', 'conductor_events_as')`
-  for (const { text } of functions) {
-    const cut = text.replace(/\w+\.org_id = p_org AND /g, "")
-    assert.notStrictEqual(cut, text)
-    yield* sql.unsafe(cut)
-  }
-  assert.strictEqual(functions.length, 3)
-})
-
-const mutant = (runtime: Runtime): Runtime => {
-  const forgetting = Layer.succeed(Statement.CurrentTransformer, forgetful)
-  const whole = Layer.provideMerge(Layer.effectDiscard(forgetfulFunctions), runtime as Layer.Layer<Layer.Success<Runtime> | SqlClient.SqlClient, unknown>)
-  return Layer.provideMerge(whole, forgetting) as Runtime // the transformer is a reference, which nobody need know of
-}
-
 const supabaseDatabase: DatabaseLayer = Layer.unwrap(Effect.map(supabase, ({ url }) => Database.layerPostgres({ url })))
 
 /** A Postgres behind a pooler, migrated through it. */
@@ -294,7 +261,7 @@ suite(
   runtimeOn(pooled((url) => Effect.tap(double(url), (made) => Effect.sync(() => pooler = made)))),
   Effect.sync(() => assert.isAbove(pooler?.moves() ?? 0, 50))
 )
-const bites = Effect.sync(() => assert.isAbove(cuts, 25))
+const bites = Effect.sync(() => assert.isAbove(cuts(), 25))
 suite("pglite, of a program that forgets every WHERE", mutant(runtimeOn(embedded)), bites)
 suite("postgres, of a program that forgets every WHERE", mutant(runtimeOn(postgres)), bites)
 suite("supabase, of a program that forgets every WHERE", mutant(runtimeOn(supabaseDatabase)), bites)
