@@ -103,6 +103,7 @@ const attemptsOn = ({ approval, done, failed, keyId, waiting }: Belongings): Rea
     "GET /v1/keys": lists("/v1/keys"),
     "POST /v1/keys": [{ path: "/v1/keys", how: { body: { name: "own", scopes: ["runs:read"] } }, status: 201 }],
     "DELETE /v1/keys/{id}": [{ path: `/v1/keys/${keyId}`, how: { method: "DELETE" }, status: 404 }],
+    "POST /v1/dashboard": [{ path: "/v1/dashboard", how: { method: "POST" }, status: 201 }],
     "GET /health": lists("/health"),
     "GET /ready": lists("/ready"),
     "GET /metrics": [{ path: "/metrics", status: 403 }]
