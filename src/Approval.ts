@@ -9,20 +9,12 @@ import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { type Request, table } from "./Approval/Request.ts"
 import { answered, problemOf, readerOf } from "./Database.ts"
-import { type AgentName, ApprovalId, OrgId, RunId, StorageFailed } from "./Run.ts"
+import { type AgentName, ApprovalId, canonical, OrgId, RunId, StorageFailed } from "./Run.ts"
 import { FlushPatience, Store, Tables } from "./RunLog.ts"
 
 export { askedFor } from "./Approval/Asked.ts"
 export * from "./Approval/Error.ts"
 export { projection, type Request, rewriteComments, type Status } from "./Approval/Request.ts"
-
-/** JSON with the members of each object in the order of their names. */
-const canonical = (value: unknown): unknown =>
-  Array.isArray(value)
-    ? value.map(canonical)
-    : typeof value === "object" && value !== null
-    ? Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => a < b ? -1 : 1).map(([key, part]) => [key, canonical(part)]))
-    : value
 
 /** What an approval is bound to. `parameters` are those of the model, decoded by the tool and encoded again. */
 export interface Bound {

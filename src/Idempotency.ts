@@ -6,19 +6,11 @@ import * as Layer from "effect/Layer"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { answered, problemOf } from "./Database.ts"
-import { type OrgId, RunId, StorageFailed } from "./Run.ts"
+import { canonical, type OrgId, RunId, StorageFailed } from "./Run.ts"
 import { FlushPatience, Tables } from "./RunLog.ts"
 
 /** Milliseconds for which a key stands for its request. */
 const lifetime = 24 * 60 * 60 * 1000
-
-/** JSON with the members of each object in the order of their names. */
-const canonical = (value: unknown): unknown =>
-  Array.isArray(value)
-    ? value.map(canonical)
-    : typeof value === "object" && value !== null
-    ? Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => a < b ? -1 : 1).map(([key, part]) => [key, canonical(part)]))
-    : value
 
 /** SHA-256, in hex, of what a request asks for, however its JSON is written. */
 export const fingerprintOf = (request: unknown): string => createHash("sha256").update(JSON.stringify(canonical(request))).digest("hex")

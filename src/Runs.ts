@@ -31,19 +31,10 @@ export const DrainTime = Context.Reference<Duration.Duration>("conductor-ai/Runs
 /** The longest name of a session, in characters. */
 const maxSession = 200
 
-/** What a run is started with. */
-export interface Start {
-  /** The id of the run, a UUIDv7; made here by default. */
-  readonly run?: RunId
-  readonly agent: string
-  /** The decoded input. */
-  readonly input: unknown
-  readonly org: OrgId
-  readonly principal: string
-  /** The conversation that the run goes on with; a new one by default. */
+/** What may be chosen of a run. */
+export interface Chosen {
+  /** The conversation to go on with: any name, or the id of an earlier one. A new conversation by default. */
   readonly session?: string
-  /** True where the session's name was just made up, so that there is no earlier run of it to look for. */
-  readonly opensSession?: boolean
   /** Another model than the agent's, without those that the agent asks after it. */
   readonly model?: ModelRef
   /** The models that are asked after it, in their order; the agent's by default, where it is the agent's model. */
@@ -56,8 +47,21 @@ export interface Start {
   readonly tools?: ReadonlyArray<string>
   /** What is kept with the run. */
   readonly metadata?: Readonly<Record<string, string>>
-  /** The project that audit rows are filed under. */
+  /** The project that the audit log files the run under. */
   readonly sourceProject?: string
+}
+
+/** What a run is started with. */
+export interface Start extends Chosen {
+  /** The id of the run, a UUIDv7; made here by default. */
+  readonly run?: RunId
+  readonly agent: string
+  /** The decoded input. */
+  readonly input: unknown
+  readonly org: OrgId
+  readonly principal: string
+  /** True where the session's name was just made up, so that there is no earlier run of it to look for. */
+  readonly opensSession?: boolean
 }
 
 /** Why a run could not be started. */

@@ -1,34 +1,18 @@
 import * as Effect from "effect/Effect"
 import type * as Agent from "../Agent.ts"
 import { CurrentOrg, CurrentPrincipal } from "../Org.ts"
-import { clean, isOver, type Limits, type ModelRef, type RunConflict, type RunId, SessionId, type SteerMode, type Transcript } from "../Run.ts"
+import { clean, isOver, type RunConflict, type RunId, SessionId, type SteerMode } from "../Run.ts"
 import { RunLog } from "../RunLog.ts"
-import { promptOf, Registry, Runs, type StartError } from "../Runs.ts"
+import { type Chosen, promptOf, Registry, Runs, type StartError } from "../Runs.ts"
 import type { Commands } from "./Commands.ts"
 
 /** How a run is started. */
-export interface RunOptions {
-  /** The conversation to go on with: any name, or the id of an earlier one. A new conversation by default. */
-  readonly session?: string
+export interface RunOptions extends Chosen {
   /**
    * What becomes of the input where the session has an unfinished run: that run hears it as a message (see `Conductor.send`),
    * and it is the run that is answered with; or the input is rejected with `RunConflict`, which is the default.
    */
   readonly whenBusy?: SteerMode | "reject"
-  /** Another model than the agent's, without those that the agent asks after it. */
-  readonly model?: ModelRef
-  /** The models that are asked after it, in their order; the agent's by default, where it is the agent's model. */
-  readonly fallback?: ReadonlyArray<ModelRef>
-  /** Limits that replace the agent's. */
-  readonly limits?: Partial<Limits>
-  /** What was said before, without tool calls. */
-  readonly history?: ReadonlyArray<Transcript.Message>
-  /** The agent's tools that the run may use; all of them by default. */
-  readonly tools?: ReadonlyArray<string>
-  /** What is kept with the run. */
-  readonly metadata?: Readonly<Record<string, string>>
-  /** The project that the audit log files the run under. */
-  readonly sourceProject?: string
 }
 
 /** How a run is started within the runtime. */

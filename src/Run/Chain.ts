@@ -9,6 +9,23 @@ export interface Asked {
   readonly error: AttemptError | null
 }
 
+/** Before any model of a turn was asked. */
+export const unasked: ReadonlyArray<Asked> = []
+
+/** With one more request to a model, which is the last that was asked or comes after it. */
+export const askedAgain = (asked: ReadonlyArray<Asked>, model: ModelRef): ReadonlyArray<Asked> => {
+  const last = asked.at(-1)
+  return last?.model === model
+    ? [...asked.slice(0, -1), { ...last, attempts: last.attempts + 1 }]
+    : [...asked, { model, attempts: 1, lost: 0, error: null }]
+}
+
+/** With the failure of the request that is the last. */
+export const failedLast = (asked: ReadonlyArray<Asked>, error: AttemptError): ReadonlyArray<Asked> => {
+  const last = asked.at(-1)
+  return last === undefined ? asked : [...asked.slice(0, -1), { ...last, lost: last.lost + (error.reason === "Lost" ? 1 : 0), error }]
+}
+
 /** Failures that no repetition mends, whatever their adapter says of them. */
 const hopeless = new Set(["AuthenticationError", "QuotaExhaustedError", "ContentPolicyError", "InvalidRequestError", "TurnTimedOut"])
 

@@ -1,6 +1,6 @@
 import {
   FirstTokenTimedOut, LimitExceeded, ModelFailed, ModelRefused, OutputTruncated, StreamStalled, ToolFailed, ToolTimedOut, TurnTimedOut
-} from "./Error.ts"
+} from "./Failure.ts"
 import { isRetryable, mayAnotherDoBetter, modelsAfter, pauseAfter } from "./Chain.ts"
 import type { RunEvent } from "./Event.ts"
 import type { ModelRef } from "./Ids.ts"

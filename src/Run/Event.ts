@@ -1,7 +1,7 @@
 import * as Schema from "effect/Schema"
 import * as Money from "../Money.ts"
 import { AgentName, ApprovalId, AttemptId, BudgetPeriod, DefinitionHash, InboxId, Limits, ModelRef, OrgId, RunId, RunnerId, SessionId } from "./Ids.ts"
-import { RunFailure } from "./Error.ts"
+import { RunFailure } from "./Failure.ts"
 import { AssistantPart, Message } from "./Transcript.ts"
 
 /** How a tool treats the world, and so how it is recovered after a crash. */

@@ -1,10 +1,9 @@
 import * as Money from "../Money.ts"
-import type { Asked } from "./Chain.ts"
-import { withShortResults } from "./Compact.ts"
-import type { AttemptError, Logged, RunEvent, Usage } from "./Event.ts"
-import type { ModelRef } from "./Ids.ts"
+import { askedAgain, failedLast, unasked } from "./Chain.ts"
+import type { Logged, RunEvent, Usage } from "./Event.ts"
+import { said, summarised, withShorterResults, written } from "./Shorter.ts"
 import { type Call, noUsage, promptTokens, type RunState, type RunStatus } from "./State.ts"
-import { type AssistantMessage, type Message, toolCallsOf } from "./Transcript.ts"
+import { type AssistantMessage, toolCallsOf } from "./Transcript.ts"
 
 const plus = (a: Usage, b: Usage): Usage => ({
   uncached: a.uncached + b.uncached,
@@ -62,8 +61,6 @@ const begin = (logged: Logged, event: Extract<RunEvent, { _tag: "RunStarted" }>)
   endedAt: null
 })
 
-const said = (text: string): Message => ({ role: "user", text })
-
 /** Adds messages that waited; only between answers, where the conversation may take them. */
 const release = (state: RunState): RunState => {
   if (state.open !== null || state.attempt !== null) return state
@@ -72,9 +69,6 @@ const release = (state: RunState): RunState => {
   const isAnswered = state.messages.at(-1)?.role === "assistant" && state.finish !== "pause"
   return next === undefined || !isAnswered ? state : { ...state, messages: [...state.messages, said(next)], later }
 }
-
-/** How many messages there are once the answer that is being worked on has its place among them. */
-const written = ({ messages, open }: RunState): number => messages.length + (open === null ? 0 : 1)
 
 const withCall = (state: RunState, id: string, change: (call: Call) => Call): RunState => {
   if (state.open === null) return state
@@ -92,55 +86,6 @@ const bill = (state: RunState, event: { readonly bill: { readonly usage: Usage; 
 })
 
 const undecided = { decision: null, parameters: null, by: null, comment: null } as const
-
-const none: ReadonlyArray<Asked> = []
-
-/** What a change of the conversation's beginning leaves of what was asked before. */
-const anew = { attempts: 0, lost: 0, asked: none, compacting: null, error: null, measured: null } as const
-
-type Place = Pick<Extract<RunEvent, { _tag: "ContextShortened" }>, "through" | "history" | "tokens">
-
-/** With a summary in the place of the beginning of the conversation. */
-const summarised = (state: RunState, { history, through, tokens = state.earlier.tokens }: Place, summary: string): RunState => {
-  const { earlier } = state
-  // Where the cut is within the earlier conversation, what is kept of that stands between the summary and the run's own messages.
-  if (history !== undefined && history > 0) {
-    return { ...state, ...anew, moved: written(state), earlier: { ...earlier, kept: history, summary, tokens } }
-  }
-  return {
-    ...state,
-    ...anew,
-    messages: [said(summary), ...state.messages.slice(through)],
-    moved: written(state) - through + 1,
-    // Logs of before know nothing of an earlier conversation, which stayed as it was.
-    earlier: history === undefined ? { ...earlier, tokens } : { ...earlier, kept: history, summary: null, tokens }
-  }
-}
-
-/** With the tool results of the beginning of the conversation shortened. */
-const withShorterResults = (
-  state: RunState,
-  { characters = Infinity, history, through, tokens = state.earlier.tokens }: Extract<RunEvent, { _tag: "ContextShortened" }>
-): RunState => ({
-  ...state,
-  ...anew,
-  messages: state.messages.map((message, index) => index < through ? withShortResults(message, characters) : message),
-  moved: written(state),
-  earlier: { ...state.earlier, tokens, results: history === undefined ? state.earlier.results : { after: history, characters } }
-})
-
-/** With one more request to a model, which is the last that was asked or comes after it. */
-const askedAgain = (asked: ReadonlyArray<Asked>, model: ModelRef): ReadonlyArray<Asked> => {
-  const last = asked.at(-1)
-  return last?.model === model
-    ? [...asked.slice(0, -1), { ...last, attempts: last.attempts + 1 }]
-    : [...asked, { model, attempts: 1, lost: 0, error: null }]
-}
-
-const failedLast = (asked: ReadonlyArray<Asked>, error: AttemptError): ReadonlyArray<Asked> => {
-  const last = asked.at(-1)
-  return last === undefined ? asked : [...asked.slice(0, -1), { ...last, lost: last.lost + (error.reason === "Lost" ? 1 : 0), error }]
-}
 
 /** Why attempts are broken off on purpose; it is no failure of theirs. */
 const wanted = new Set(["Interrupted", "Shutdown"])
@@ -178,7 +123,7 @@ const apply = (state: RunState, event: RunEvent, at: number): RunState => {
         model: event.model,
         // Another model counts tokens in its own way.
         measured: event.model === state.model ? state.measured : null,
-        asked: askedAgain(event.purpose !== undefined && state.compacting === null ? none : state.asked, event.model),
+        asked: askedAgain(event.purpose !== undefined && state.compacting === null ? unasked : state.asked, event.model),
         compacting: event.purpose === undefined ? null : { forced: state.compacting?.forced === true || state.error?.tooLong === true },
         attempt: {
           id: event.attemptId,
@@ -219,7 +164,7 @@ const apply = (state: RunState, event: RunEvent, at: number): RunState => {
         attempt: null,
         attempts: 0,
         lost: 0,
-        asked: none,
+        asked: unasked,
         error: null,
         turns: state.turns + 1,
         pauses: event.finish === "pause" ? state.pauses + 1 : 0,
@@ -296,7 +241,7 @@ const apply = (state: RunState, event: RunEvent, at: number): RunState => {
         turnsBefore: state.turns,
         attempts: 0,
         lost: 0,
-        asked: none,
+        asked: unasked,
         compacting: null,
         pauses: 0,
         error: null,

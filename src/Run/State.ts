@@ -1,7 +1,7 @@
 import type * as Money from "../Money.ts"
 import type { AttemptError, BudgetWarning, EffectClass, FinishReason, RunEvent, ToolOutcome, Usage } from "./Event.ts"
 import type { Asked } from "./Chain.ts"
-import type { RunFailure } from "./Error.ts"
+import type { RunFailure } from "./Failure.ts"
 import type { AgentName, ApprovalId, AttemptId, DefinitionHash, Limits, ModelRef, OrgId, RunId, SessionId } from "./Ids.ts"
 import { type AssistantMessage, type Message, textOf, type ToolCallPart, type ToolResult } from "./Transcript.ts"
 

@@ -7,3 +7,11 @@ export const clean = (text: string): string =>
 
 /** The longest text that a run is given, in characters: longer material belongs where a tool can read it. */
 export const maxText = 2_000_000
+
+/** A value of JSON with the members of each object in the order of their names. */
+export const canonical = (value: unknown): unknown =>
+  Array.isArray(value)
+    ? value.map(canonical)
+    : typeof value === "object" && value !== null
+    ? Object.fromEntries(Object.entries(value).toSorted(([a], [b]) => a < b ? -1 : 1).map(([key, part]) => [key, canonical(part)]))
+    : value

@@ -3,6 +3,7 @@ import { Effect, Layer } from "effect"
 import { Agent, Conductor, Model } from "../../src/index.ts"
 import { Tables } from "../../src/RunLog.ts"
 import { scripted } from "../support/conductors.ts"
+import { eventually } from "../support/eventually.ts"
 
 const agentWith = (instructions: string, upgrade: Agent.Policy) => Agent.make("thinker", { instructions, model: "scripted:test", upgrade })
 const provider = Model.Scripted.make(() => ({ text: "late", hang: true }))
@@ -16,8 +17,7 @@ it.live("A run whose upgrade breaks is failed, not left without a word", () =>
       return run
     }).pipe(Effect.provide(runtime("1", Agent.keep)))
     yield* Effect.gen(function*() {
-      yield* Effect.sleep("6 seconds")
-      const state = yield* (yield* Conductor).state(run)
-      assert.strictEqual(state.status, "failed")
+      const { status } = yield* eventually((yield* Conductor).state(run), (state) => state.status === "failed")
+      assert.strictEqual(status, "failed")
     }).pipe(Effect.provide(runtime("2", () => { throw new Error("a bug") })))
   }).pipe(Effect.provide(Tables.layer)), 60_000)

@@ -6,6 +6,7 @@ import { Agent, Conductor, Model, Plugin, type Run, Tool } from "../../src/index
 import * as testing from "../../src/testing.ts"
 import { freshDirectory, freshPostgres } from "../support/databases.ts"
 import { scripted } from "../support/conductors.ts"
+import { eventually } from "../support/eventually.ts"
 
 const parameters = Schema.Struct({ n: Schema.Int })
 
@@ -38,7 +39,7 @@ const booking = Agent.make("booking", {
           const sql = yield* SqlClient.SqlClient
           yield* Effect.orDie(sql`INSERT INTO bookings (key, n) VALUES (${key}, ${n})`)
           if (n === 2) return yield* Effect.fail("sold out")
-          if (n === 3) return yield* Effect.never
+          if (n === 3) return yield* Effect.andThen(note(`hangs ${key}`), Effect.never)
           if (n === 4) yield* Effect.ignore(sql`SELECT nonsense`)
           if (n === 5) return yield* Effect.die(new Error("broken"))
           if (n === 6) yield* Effect.orDie(sql`INSERT INTO bookings (key, n) VALUES (${key}, ${n})`)
@@ -89,7 +90,7 @@ for (const [name, runtime] of databases) {
       it.effect("is rolled back by a cancel, and the model is not told that it may have happened", () =>
         Effect.gen(function*() {
           const run = yield* Conductor.start(booking, "book 3", { limits: { toolMs: 4_000 } })
-          yield* Effect.sleep("150 millis")
+          yield* eventually(Ref.get(ran), (all) => all.some((what) => what.startsWith(`hangs ${run}`)))
           yield* Conductor.cancel(run)
           assert.strictEqual((yield* Effect.flip(Conductor.result(run)))._tag, "Cancelled")
           assert.deepStrictEqual(yield* bookings(run), [])

@@ -4,6 +4,7 @@ import * as SqlClient from "effect/sql/SqlClient"
 import { Agent, Conductor, Model, Plugin, Tool } from "../../src/index.ts"
 import { freshDirectory } from "../support/databases.ts"
 import { scripted } from "../support/conductors.ts"
+import { eventually } from "../support/eventually.ts"
 
 const ask = Tool.make("ask", { description: "Asks.", success: Schema.String, effect: "pure", approval: { expires: "3 seconds" } })
 const agent = Agent.make("asker", { instructions: "x", model: "scripted:test", plugins: [Plugin.make("p", { tools: [ask], handlers: { ask: () => Effect.succeed("ok") } })] })
@@ -21,7 +22,7 @@ it.live("A request expires, also where a hundred of an agent that nobody has her
         SELECT '0-' || n, org_id, '0' || n, 'elsewhere', definition_hash, model, 'parked', 1, 6, 'approval' FROM runs, generate_series(1, 100) AS n`
       yield* sql`INSERT INTO approvals (id, org_id, run_id, call_id, tool, digest, status, expires_at)
         SELECT '0-' || n || '.1.1', org_id, '0-' || n, 'a', 'ask', 'x', 'pending', now() - interval '1 day' FROM runs, generate_series(1, 100) AS n WHERE agent = 'asker'`
-      yield* Effect.sleep("8 seconds")
-      assert.strictEqual((yield* (yield* Conductor).state(run)).status, "completed")
+      const { status } = yield* eventually((yield* Conductor).state(run), (state) => state.status === "completed")
+      assert.strictEqual(status, "completed")
     }).pipe(Effect.provide(Conductor.layerEmbedded({ agents: [agent], models: scripted(provider), dir })))
   }), 60_000)

@@ -4,6 +4,7 @@ import * as SqlClient from "effect/sql/SqlClient"
 import { Agent, Conductor, Model, Plugin, Tool } from "../../src/index.ts"
 import * as testing from "../../src/testing.ts"
 import { runtimes } from "../support/conductors.ts"
+import { eventually } from "../support/eventually.ts"
 
 const ran = Effect.runSync(Ref.make(0))
 const fire = Tool.make("fire", { description: "Fires.", success: Schema.String, effect: "unsafe" })
@@ -43,8 +44,10 @@ for (const { layer: runtime, name } of runtimes([agent], provider).slice(1)) {
           SELECT gen_random_uuid()::text, id, org_id, 'message', '{"_tag":"Message","text":"hello"}', 'x', 'user:1' FROM runs WHERE id = ${run}`
         yield* go.open
         yield* Effect.exit(Conductor.result(run))
-        yield* Effect.sleep("4 seconds")
-        const tags = yield* testing.tags(run)
+        // It is heard of, answered, and the run waits again.
+        const tags = yield* eventually(testing.tags(run), (tags) => tags.lastIndexOf("RunParked") > tags.indexOf("MessageReceived") && tags.includes("MessageReceived"))
+        assert.include(tags, "MessageReceived")
+        assert.strictEqual(tags.at(-1), "RunParked")
         // Both are done, and neither is in doubt.
         assert.strictEqual(yield* Ref.get(ran), 2)
         assert.strictEqual(tags.filter((tag) => tag === "ToolCompleted").length, 2)

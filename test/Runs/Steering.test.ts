@@ -4,20 +4,24 @@ import * as TestClock from "effect/testing/TestClock"
 import { Agent, Conductor, Model, Plugin, type Run, Tool } from "../../src/index.ts"
 import * as testing from "../../src/testing.ts"
 import { runtimes } from "../support/conductors.ts"
+import { eventually } from "../support/eventually.ts"
 
 const wait = Tool.make("wait", { description: "Waits.", success: Schema.String, effect: "idempotent" })
 const launch = Tool.make("launch", { description: "Launches.", success: Schema.String, effect: "unsafe" })
 
 const gate = Latch.makeUnsafe(false)
 const finalized = Effect.runSync(Ref.make(0))
+/** How many handlers that wait have begun. */
+const begun = Effect.runSync(Ref.make(0))
+const awaited = Effect.andThen(Ref.update(begun, (n) => n + 1), gate.await)
 /** Cannot be interrupted, and takes longer than anybody waits. */
 const stubborn = Tool.make("stubborn", { description: "Does not stop.", success: Schema.String, effect: "pure" })
 
 const plugin = Plugin.make("tools", {
   tools: [wait, launch, stubborn],
   handlers: {
-    wait: () => Effect.as(gate.await, "waited").pipe(Effect.onInterrupt(() => Ref.update(finalized, (n) => n + 1))),
-    launch: () => Effect.as(gate.await, "launched"),
+    wait: () => Effect.as(awaited, "waited").pipe(Effect.onInterrupt(() => Ref.update(finalized, (n) => n + 1))),
+    launch: () => Effect.as(awaited, "launched"),
     stubborn: () => Effect.uninterruptible(Effect.as(Effect.sleep("10 seconds"), "done at last"))
   }
 })
@@ -73,9 +77,9 @@ for (const { layer: runtime, name } of runtimes([agent], provider)) {
       Effect.gen(function*() {
         gate.closeUnsafe()
         const before = yield* Ref.get(finalized)
+        yield* Ref.set(begun, 0)
         const run = yield* Conductor.start(agent, "call wait launch")
-        yield* until(run, "ToolStarted")
-        yield* Effect.sleep("50 millis")
+        yield* eventually(Ref.get(begun), (handlers) => handlers === 2)
         yield* Conductor.send(run, "stop that", { mode: "interrupt" })
         const interrupted = "A message interrupted this call."
         const unknown = `${interrupted} The tool had begun: whether it happened is unknown.`
@@ -87,8 +91,8 @@ for (const { layer: runtime, name } of runtimes([agent], provider)) {
     it.effect("interrupts an answer, which is charged and asked for again with the message, however often", () =>
       Effect.gen(function*() {
         const run = yield* Conductor.start(agent, "think")
-        for (const text of ["think of a", "think of b", "enough"]) {
-          yield* Effect.sleep("150 millis")
+        for (const [index, text] of ["think of a", "think of b", "enough"].entries()) {
+          yield* eventually(testing.tags(run), (tags) => tags.filter((tag) => tag === "TurnStarted").length > index)
           yield* Conductor.send(run, text, { mode: "interrupt" })
         }
         const result = yield* Conductor.result(run)

@@ -1,9 +1,9 @@
 /** A double of the Messages API that caches and bills prompts by Anthropic's rules, and answers as it is told. */
 import { createHash } from "node:crypto"
 import * as http from "node:http"
-import type { AddressInfo } from "node:net"
 import { Effect, type Scope } from "effect"
 import { block, end, type Event, sse, start } from "./anthropic.ts"
+import { onLoopback } from "./loopback.ts"
 
 /* oxlint-disable typescript/no-explicit-any -- bodies of requests, looked at by hand */
 
@@ -78,15 +78,8 @@ export const billing = (answer: (request: number, body: any) => ReadonlyArray<Ev
         response.end(sse([start(use), ...answer(billed.length, body)]))
       })
     })
-    yield* Effect.acquireRelease(
-      Effect.promise(() => new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))),
-      () => Effect.promise(() => {
-        server.closeAllConnections()
-        return new Promise<void>((resolve) => server.close(() => resolve()))
-      })
-    )
-    const { port } = server.address() as AddressInfo // a server that listens on a port has such an address
-    return { url: `http://127.0.0.1:${port}`, billed, problems }
+    const url = yield* onLoopback(server)
+    return { url, billed, problems }
   })
 
 /** An answer of thought, text, and so many calls of a tool. */

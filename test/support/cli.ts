@@ -7,6 +7,7 @@ import { program } from "../../src/Cli.ts"
 import { Output } from "../../src/Cli/Output.ts"
 import { makeSignals, Signals } from "../../src/Cli/Signals.ts"
 import { end, sse, start, text, toolUse } from "./anthropic.ts"
+import { bare } from "./environment.ts"
 import type { Script } from "./replay.ts"
 
 /** A line of JSON, as far as tests look into it. */
@@ -93,7 +94,7 @@ export const launched = (
     Effect.sync(() => {
       const child = spawn(process.execPath, [path.join(root, options.main ?? "src/main.ts"), ...args], {
         cwd: options.cwd,
-        env: { PATH: process.env["PATH"] ?? "", HOME: options.cwd, ...options.env },
+        env: { ...bare, HOME: options.cwd, ...options.env },
         stdio: ["pipe", "pipe", "pipe"]
       })
       return new Running(child)

@@ -1,7 +1,7 @@
 /** A collector on the loopback that takes OTLP over HTTP as JSON, and keeps what it is sent. */
 import * as http from "node:http"
-import type { AddressInfo } from "node:net"
 import { Effect, type Scope } from "effect"
+import { onLoopback } from "./loopback.ts"
 
 /** A value of an attribute, as OTLP/JSON writes it. */
 interface Value {
@@ -60,17 +60,10 @@ export const collector = (answer: number | "silent" = 200): Effect.Effect<{
         if (answer !== "silent") response.writeHead(answer, { "content-type": "application/json" }).end("{}")
       })
     })
-    yield* Effect.acquireRelease(
-      Effect.callback<void>((resume) => void server.listen(0, "127.0.0.1", () => resume(Effect.void))),
-      () => Effect.callback<void>((resume) => {
-        server.closeAllConnections()
-        server.close(() => resume(Effect.void))
-      })
-    )
-    const { port } = server.address() as AddressInfo
+    const url = yield* onLoopback(server)
     const traces = () => sent.filter(({ path }) => path === "/v1/traces").map(({ body }) => JSON.parse(body) as Traces)
     return {
-      url: `http://127.0.0.1:${port}`,
+      url,
       sent,
       spans: () => traces().flatMap(({ resourceSpans }) => resourceSpans.flatMap(({ scopeSpans }) => scopeSpans.flatMap(({ spans }) => spans))),
       resource: () => fieldsOf(traces()[0]?.resourceSpans[0]?.resource.attributes ?? [])

@@ -43,6 +43,8 @@ export default async function setup(project: TestProject) {
   const scratch = fs.mkdtempSync(path.join(roomiest(), "conductor-test-"))
   // The server runs as another user when the tests run as root.
   fs.chmodSync(scratch, 0o755)
+  // What a process of a test has compiled, the next ones need not: half of the time of their start.
+  process.env["NODE_COMPILE_CACHE"] ??= path.join(scratch, "compiled")
   // Nothing of a test needs to survive a power loss.
   const server = await makeServer(path.join(scratch, "postgres"), ["fsync=off", "full_page_writes=off", "max_connections=200"])
   const teardown = async () => {

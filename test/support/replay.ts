@@ -1,6 +1,6 @@
 import * as http from "node:http"
-import type { AddressInfo } from "node:net"
 import { Effect, type Scope } from "effect"
+import { onLoopback } from "./loopback.ts"
 
 /** One exchange as it is played back: bytes, and where they are cut, held up or broken off. */
 export interface Script {
@@ -107,16 +107,9 @@ export const replay = (...first: ReadonlyArray<Script>): Effect.Effect<Replay, n
     })
     let connections = 0
     server.on("connection", () => connections++)
-    yield* Effect.acquireRelease(
-      Effect.promise(() => new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))),
-      () => Effect.promise(() => {
-        server.closeAllConnections()
-        return new Promise<void>((resolve) => server.close(() => resolve()))
-      })
-    )
-    const { port } = server.address() as AddressInfo // a server that listens on a port has such an address
+    const url = yield* onLoopback(server)
     return {
-      url: `http://127.0.0.1:${port}`,
+      url,
       received,
       connections: () => connections,
       closed: closed.wait,

@@ -75,7 +75,7 @@ const livesThrough = <R>({ breaks, mends, says }: Fault<R>) =>
     )
     assert.strictEqual(refused._tag, "StorageFailed")
     assert.match(refused.message, says)
-    const waited = yield* Effect.exit(conductor.result(told).pipe(Effect.timeout("8 seconds")))
+    const waited = yield* Effect.exit(conductor.result(told).pipe(Effect.timeout("4 seconds")))
     assert.isTrue(Exit.isFailure(waited))
     const sent = yield* Effect.exit(conductor.send(told, "perhaps"))
     // What is there can be read all the while.

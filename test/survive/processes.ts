@@ -4,6 +4,7 @@ import { type ChildProcess, spawn } from "node:child_process"
 import * as path from "node:path"
 import * as readline from "node:readline"
 import type { Readable } from "node:stream"
+import { bare } from "../support/environment.ts"
 import type { Order, Setup } from "./fleet.ts"
 
 const living = new Set<ChildProcess>()
@@ -25,7 +26,7 @@ export class Reporter {
   constructor(file: string, args: ReadonlyArray<string> = []) {
     const child = spawn(process.execPath, ["--no-warnings", path.join(import.meta.dirname, file), ...args], {
       stdio: ["pipe", "pipe", "pipe", "pipe"],
-      env: { PATH: process.env["PATH"] ?? "" }
+      env: bare
     })
     this.child = child
     living.add(child)
