@@ -241,6 +241,7 @@ export const layerMemory = (gates: ReadonlyArray<Gate>, projections: ReadonlyArr
     const store = between({
       runner,
       lanes: 1,
+      joins: false,
       transaction: undefined,
       flush,
       ...readsOf(),

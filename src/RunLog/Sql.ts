@@ -155,6 +155,7 @@ export const layerSql = (gates: ReadonlyArray<Gate>, projections: ReadonlyArray<
       runner,
       // The embedded database has one connection, so a second flush would only wait for it.
       lanes: kind === "postgres" ? 2 : 1,
+      joins: true,
       ...makeFlush({ sql, runner, gates, projections, patience }),
       ...readsOf(),
       as: readsOf,

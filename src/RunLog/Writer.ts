@@ -27,7 +27,7 @@ const batchSize = 500
 /** So many runs have to wait before a second flush begins beside the first: fewer cost more than they gain. */
 const secondLane = 50
 
-/** An append that neither begins, ends nor parks its run. Without a reservation nothing can refuse it for what it is. */
+/** An append that nothing can refuse for what it is, but for its reservation: it neither begins, ends nor parks its run. */
 const goesOn = ({ steps: [first, ...rest] }: Append): boolean =>
   first.before !== undefined && (rest.at(-1) ?? first).after.status === "running"
 
@@ -37,13 +37,13 @@ const merge = (a: Append, { consumes, reserve, steps: more }: Append): Append =>
   return reserve === undefined ? merged : { ...merged, reserve }
 }
 
-/** Puts appends of one run that go on, and at most the last of which reserves something, together, so that they cost as one. */
-const group = (items: ReadonlyArray<Item>): ReadonlyArray<Group> => {
+/** Puts appends of one run that go on together, so that they cost as one; of those with a reservation one, as the last, where they join. */
+const group = (items: ReadonlyArray<Item>, withReservation: boolean): ReadonlyArray<Group> => {
   const groups: Array<Group> = []
   const open = new Map<RunId, Group>()
   for (const item of items) {
     const { append } = item
-    const joins = goesOn(append)
+    const joins = goesOn(append) && (withReservation || append.reserve === undefined)
     let own = open.get(append.run)
     if (joins && own !== undefined && own.append.epoch === append.epoch) {
       own.append = merge(own.append, append)
@@ -71,7 +71,7 @@ const writtenOf = ({ append }: Item, { items }: Group, written: Append): Append 
 const apart = (one: Group, outcome: Outcome): ReadonlyArray<Group> => {
   const last = one.items.at(-1)
   if (outcome._tag !== "Refused" || one.items.length === 1 || last?.append.reserve === undefined) return []
-  return [...group(one.items.slice(0, -1)), { append: last.append, items: [last] }]
+  return [...group(one.items.slice(0, -1), false), { append: last.append, items: [last] }]
 }
 
 const broken = (defect: unknown): StorageFailed =>
@@ -184,7 +184,7 @@ export const makeWriter = Effect.fnUntraced(function*(store: Store["Service"], h
     const items = take()
     if (items.length === 0) return
     flushes++
-    yield* write(group(items))
+    yield* write(group(items, store.joins))
     flushes--
     for (const { append } of items) busy.delete(append.run)
     if (waiting.size > 0) ready.openUnsafe()

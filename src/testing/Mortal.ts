@@ -131,6 +131,8 @@ export const makeMortal = (number: number, death: Death | undefined, time: Pick<
       ...rest,
       transaction: real.transaction === undefined ? undefined : transaction(real.transaction),
       // One at a time, so that every append is a place of its own.
+      // There is a death between any two.
+      joins: false,
       flush: (batch) => living(Effect.map(Effect.forEach(batch, (append) => flushOne(append)), (outcomes) => outcomes.flat())),
       ...reads(real),
       as: (org) => reads(real.as(org)),
