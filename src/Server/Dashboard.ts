@@ -27,7 +27,7 @@ const folder = new URL("../../src/dashboard/", import.meta.url)
 
 const types = { html: "text/html; charset=utf-8", css: "text/css; charset=utf-8", js: "text/javascript; charset=utf-8" } as const
 
-const parts = ["dashboard.css", "draw.js", "page.js", "show.js", "timeline.js", "tree.js"] as const
+const parts = ["ask.js", "dashboard.css", "draw.js", "page.js", "show.js", "timeline.js", "tree.js"] as const
 
 /** What a browser may do with all that comes from here: nothing that is not of this server. */
 const headers = {

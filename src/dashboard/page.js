@@ -3,6 +3,7 @@
  *
  * @import { Tree } from "./tree.js"
  */
+import { ask, Refused } from "./ask.js"
 import { build, place } from "./draw.js"
 import * as show from "./show.js"
 import * as timeline from "./timeline.js"
@@ -37,41 +38,18 @@ const part = (id) => {
   return element
 }
 
-/** The server refuses, or does not answer. */
-class Refused extends Error {
-  /**
-   * @param {string} message
-   * @param {number} status 0 where nothing was answered
-   */
-  constructor(message, status) {
-    super(message)
-    this.status = status
-  }
-}
-
-/**
- * Asks the API.
- *
- * @param {string} path
- * @param {RequestInit} [init]
- * @returns {Promise<any>} what the contract of the path says
- */
-const ask = async (path, init = {}) => {
-  const silent = () => new Refused("The server does not answer: see that it runs.", 0)
-  const response = await fetch(path, { cache: "no-store", ...init }).catch(() => {
-    throw silent()
-  })
-  const body = await response.json().catch(() => null)
-  if (response.ok) return body
-  throw new Refused(body?.message ?? `The server answered ${response.status}: try again.`, response.status)
-}
-
 let said = 0
 
 /** @param {string} sentence */
 const say = (sentence) => {
   said = Date.now()
   place(part("status"), [sentence])
+}
+
+/** @returns {string | undefined} the run that the address names */
+const chosen = () => {
+  const [, run] = /^#run\/([0-9a-f-]{36})$/i.exec(location.hash) ?? []
+  return run
 }
 
 /**
@@ -82,18 +60,15 @@ const say = (sentence) => {
  * @param {(answer: any) => ReadonlyArray<Tree>} view
  */
 const look = async (id, path, view) => {
+  const run = chosen()
   try {
-    place(part(id), view(await ask(path)))
+    const answer = await ask(path)
+    // Who has gone on to another run meanwhile is not shown this one.
+    if (chosen() === run) place(part(id), view(answer))
   } catch (error) {
     if (error instanceof Refused && (error.status === 401 || error.status === 0)) throw error
     place(part(id), [h("p", { class: "wrong" }, error instanceof Error ? error.message : String(error))])
   }
-}
-
-/** @returns {string | undefined} the run that the address names */
-const chosen = () => {
-  const [, run] = /^#run\/([0-9a-f-]{36})$/i.exec(location.hash) ?? []
-  return run
 }
 
 /** @type {{ source?: EventSource, run?: string, seq: number, dropped: number, isOver: boolean }} */
@@ -167,6 +142,8 @@ const turn = () => {
     watched = { ...(run === undefined ? {} : { run }), seq: 0, dropped: 0, isOver: false }
     for (const id of ["run", "events", "tally"]) part(id).replaceChildren()
     live()
+    // Who asks for something else is not to wait for it.
+    last = -Infinity
   }
   if (run !== undefined) {
     place(part("run-title"), [`Run ${run}`])
@@ -200,7 +177,7 @@ const refresh = async () => {
       ? [look("runs", "/v1/runs?limit=25", show.runs), look("approvals", "/v1/approvals", show.approvals)]
       : [look("run", `/v1/runs/${run}`, (view) => {
         // A run that was over may go on.
-        if (view.endedAt === null && watched.run === run) watched.isOver = false
+        if (view.endedAt === null) watched.isOver = false
         return timeline.head(view)
       })]
     if (run === undefined && last - slow >= seldom) {

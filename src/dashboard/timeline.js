@@ -14,17 +14,12 @@
 import { costOf, standing } from "./show.js"
 import { counted, dollars, duration, h, plain, time, tokens } from "./tree.js"
 
-/**
- * The kinds of events that a stream of a run has, in the order of the contract.
- */
+/** The kinds of events that a stream of a run has, in the order of the contract. */
 export const kinds = [
   "RunStarted", "RunClaimed", "TurnStarted", "AttemptFailed", "TurnCompleted", "ToolStarted", "ToolCompleted", "ToolUnknown", "ToolResolved",
   "ApprovalRequested", "ApprovalDecided", "MessageReceived", "CommandRefused", "CancelRequested", "ContextCompacted", "ContextShortened",
   "ChildStarted", "ChildEnded", "DefinitionMigrated", "DefinitionKept", "RunParked", "RunRetried", "RunCompleted", "RunFailed", "RunCancelled"
 ]
-
-/** The kinds of what is live between events. */
-export const liveKinds = ["Delta", "Reset", "Progress"]
 
 /**
  * Whether a run is over with an event of this kind.
