@@ -63,9 +63,12 @@ for (const { layer: runtime, name } of runtimes([agent], provider)) {
     it.effect("that cannot be used leave their key free for what is meant", () =>
       Effect.gen(function*() {
         const headers = { "idempotency-key": "start 7" }
-        const wrong = [{ messages: [{ role: "assistant", content: "Hello." }] }, { input: "hello", model: "openai:gpt-5" }]
+        const wrong = [
+          { messages: [{ role: "assistant", content: "Hello." }] }, { input: "hello", model: "openai:gpt-5" }, { input: "hello", limits: { cost: "-1" } }
+        ]
         const refused = yield* Effect.forEach(wrong, (body) => ask("/v1/runs", { headers, body }))
-        assert.deepStrictEqual(refused.map(({ status }) => status), [400, 422])
+        assert.deepStrictEqual(refused.map(({ status }) => status), [400, 422, 400])
+        assert.deepStrictEqual(refused[2]?.body.problems[0].path, ["payload", "limits", "cost"])
         assert.strictEqual((yield* ask("/v1/runs", { headers, body: { input: "hello" } })).status, 202)
       }))
 
