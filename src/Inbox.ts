@@ -2,6 +2,7 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
@@ -11,7 +12,9 @@ import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { answered, Database, problemOf } from "./Database.ts"
-import { ApprovalId, clean, InboxId, isOver, maxText, RunConflict, RunId, RunNotFound, SteerMode, StorageFailed } from "./Run.ts"
+import {
+  ApprovalId, clean, InboxId, isOver, maxText, type OrgId, RunConflict, RunId, RunNotFound, type SessionId, SteerMode, StorageFailed
+} from "./Run.ts"
 import { type Append, CommandsWaiting, FlushPatience, type Gate, type Projection, Store, Tables } from "./RunLog.ts"
 
 /** What somebody wants of a run. */
@@ -174,6 +177,8 @@ export class Inbox extends Context.Service<Inbox, {
   >
   /** The commands of a run that nobody has consumed, oldest first. */
   readonly waiting: (run: RunId) => Effect.Effect<ReadonlyArray<Waiting>, StorageFailed>
+  /** The run of a conversation that got a command of this key, whatever has become of both. */
+  readonly addressee: (org: OrgId, session: SessionId, dedupe: string) => Effect.Effect<Option.Option<RunId>, StorageFailed>
   /** The runs with commands that nobody has consumed. */
   readonly addressed: Effect.Effect<ReadonlyArray<RunId>, StorageFailed>
   /** Runs whose inbox got a command in this process, from now on. */
@@ -232,6 +237,14 @@ export class Inbox extends Context.Service<Inbox, {
     return Inbox.of({
       send,
       waiting,
+      addressee: Effect.fn("Inbox.addressee")((org, session, dedupe) =>
+        sql<{ readonly run_id: RunId }>`
+          SELECT i.run_id FROM runs r JOIN run_inbox i ON i.run_id = r.id
+          WHERE r.org_id = ${org} AND r.session_id = ${session} AND i.dedupe = ${clean(dedupe)} LIMIT 1`.pipe(
+          Effect.map(([row]) => Option.fromUndefinedOr(row?.run_id)),
+          reply("inbox")
+        )
+      ),
       addressed: sql<{ readonly run_id: RunId }>`
         SELECT DISTINCT run_id FROM run_inbox WHERE consumed_seq IS NULL`.pipe(
         Effect.map((rows) => rows.map((row) => row.run_id)),
@@ -264,6 +277,10 @@ export class Inbox extends Context.Service<Inbox, {
         return { id, isFirst: true }
       }),
       waiting: (run) => Effect.sync(() => letters.waiting(run)),
+      addressee: Effect.fnUntraced(function*(org, session, dedupe) {
+        const runs = yield* store.as(org).list({ session, limit: Infinity })
+        return Option.fromUndefinedOr(runs.find(({ run }) => letters.find(run, dedupe) !== undefined)?.run)
+      }),
       addressed: Effect.sync(letters.addressed),
       arrivals: PubSub.subscribe(arrived)
     })
