@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Semaphore from "effect/Semaphore"
 import * as HttpMethod from "effect/http/HttpMethod"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import { Authorization, BadRequest, Forbidden, KeyMissing, Needs, RequestTimeout } from "../Api.ts"
@@ -51,6 +52,9 @@ const body = Effect.gen(function*() {
 /** Lets a request through whose key is good, has the scope and is within its rate; what it does is done for the key's organisation. */
 export const layer = Layer.effect(Authorization, Effect.gen(function*() {
   const keys = yield* Keys
+  const { reads } = yield* Limits
+  // However many read, and however long: what runs append and renew waits for a few of them at most.
+  const reading = Semaphore.makeUnsafe(reads)
   const standingOf = (credential: Redacted.Redacted) =>
     Effect.as(keys.verify(credential), true).pipe(
       // A database that does not answer says nothing about the key.
@@ -65,7 +69,8 @@ export const layer = Layer.effect(Authorization, Effect.gen(function*() {
       if (!allows(principal, scope)) return yield* new Forbidden({ scope })
       const by = principalOf(principal)
       yield* isAbout({ org: principal.org, principal: by })
-      return yield* Effect.andThen(body, handled).pipe(
+      const answered = Effect.andThen(body, handled)
+      return yield* (HttpMethod.hasBody(endpoint.method) ? answered : reading.withPermit(answered)).pipe(
         Effect.provideService(CurrentOrg, principal.org),
         Effect.provideService(CurrentPrincipal, by),
         Effect.provideService(Standing, standingOf(credential)),

@@ -18,7 +18,7 @@ const provider = testing.script((request) => {
 })
 
 const limits = Layer.succeed(Server.Limits, {
-  bodyBytes: 1_000_000, bodyMs: 200, depth: 64, headerBytes: 16_384, headersMs: 10_000, heartbeatMs: 50
+  bodyBytes: 1_000_000, bodyMs: 200, depth: 64, headerBytes: 16_384, headersMs: 10_000, heartbeatMs: 50, reads: 6
 })
 
 /** Sends bytes, and takes what is answered until the connection is closed. */
