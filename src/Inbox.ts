@@ -60,6 +60,9 @@ export interface Letter {
   readonly dedupe?: string
 }
 
+/** Who a command is for. */
+export type Addressee = { readonly run: RunId } | { readonly org: OrgId; readonly session: SessionId }
+
 const cleaned = (text: string | null): string | null => text === null ? null : clean(text)
 
 /** The command as it can be stored; a message that says nothing, or too much, is refused. */
@@ -177,8 +180,8 @@ export class Inbox extends Context.Service<Inbox, {
   >
   /** The commands of a run that nobody has consumed, oldest first. */
   readonly waiting: (run: RunId) => Effect.Effect<ReadonlyArray<Waiting>, StorageFailed>
-  /** The run of a conversation that got a command of this key, whatever has become of both. */
-  readonly addressee: (org: OrgId, session: SessionId, dedupe: string) => Effect.Effect<Option.Option<RunId>, StorageFailed>
+  /** The command of a key that was accepted for a run, or for one of a conversation, whatever has become of both. */
+  readonly accepted: (by: Addressee, dedupe: string) => Effect.Effect<Option.Option<Pick<Waiting, "id" | "run">>, StorageFailed>
   /** The runs with commands that nobody has consumed. */
   readonly addressed: Effect.Effect<ReadonlyArray<RunId>, StorageFailed>
   /** Runs whose inbox got a command in this process, from now on. */
@@ -200,6 +203,13 @@ export class Inbox extends Context.Service<Inbox, {
         (error) => new StorageFailed({ operation, problem: problemOf(error), cause: error })
       )
 
+    const accepted = Effect.fn("Inbox.accepted")((by: Addressee, dedupe: string) =>
+      sql<{ readonly id: InboxId; readonly run: RunId }>`
+        SELECT i.id, i.run_id AS run FROM runs r JOIN run_inbox i ON i.run_id = r.id
+        WHERE ${"run" in by ? sql`r.id = ${by.run}` : sql`r.org_id = ${by.org} AND r.session_id = ${by.session}`}
+          AND i.dedupe = ${clean(dedupe)} LIMIT 1`.pipe(Effect.map(([row]) => Option.fromUndefinedOr(row)), reply("inbox"))
+    )
+
     const send = Effect.fn("Inbox.send")(function*(letter: Letter) {
       const command = yield* checked(letter)
       const id = InboxId.make(yield* random.uuidV7())
@@ -213,9 +223,8 @@ export class Inbox extends Context.Service<Inbox, {
         RETURNING id`.pipe(reply("send"))
       if (row === undefined) {
         // What was accepted while the run went on stays accepted.
-        const [known] = letter.dedupe === undefined || command._tag !== "Message" ? [] : yield* sql<{ readonly id: InboxId }>`
-          SELECT id FROM run_inbox WHERE run_id = ${letter.run} AND dedupe = ${clean(dedupe)}`.pipe(reply("send"))
-        if (known !== undefined) return { id: known.id, isFirst: false }
+        const known = letter.dedupe === undefined || command._tag !== "Message" ? Option.none() : yield* accepted(letter, dedupe)
+        if (Option.isSome(known)) return { id: known.value.id, isFirst: false }
         const run = yield* store.find(letter.run)
         return yield* run._tag === "None"
           ? new RunNotFound({ run: letter.run })
@@ -237,14 +246,7 @@ export class Inbox extends Context.Service<Inbox, {
     return Inbox.of({
       send,
       waiting,
-      addressee: Effect.fn("Inbox.addressee")((org, session, dedupe) =>
-        sql<{ readonly run_id: RunId }>`
-          SELECT i.run_id FROM runs r JOIN run_inbox i ON i.run_id = r.id
-          WHERE r.org_id = ${org} AND r.session_id = ${session} AND i.dedupe = ${clean(dedupe)} LIMIT 1`.pipe(
-          Effect.map(([row]) => Option.fromUndefinedOr(row?.run_id)),
-          reply("inbox")
-        )
-      ),
+      accepted,
       addressed: sql<{ readonly run_id: RunId }>`
         SELECT DISTINCT run_id FROM run_inbox WHERE consumed_seq IS NULL`.pipe(
         Effect.map((rows) => rows.map((row) => row.run_id)),
@@ -277,9 +279,10 @@ export class Inbox extends Context.Service<Inbox, {
         return { id, isFirst: true }
       }),
       waiting: (run) => Effect.sync(() => letters.waiting(run)),
-      addressee: Effect.fnUntraced(function*(org, session, dedupe) {
-        const runs = yield* store.as(org).list({ session, limit: Infinity })
-        return Option.fromUndefinedOr(runs.find(({ run }) => letters.find(run, dedupe) !== undefined)?.run)
+      accepted: Effect.fnUntraced(function*(by, dedupe) {
+        const runs = "run" in by ? [by] : yield* store.as(by.org).list({ session: by.session, limit: Infinity })
+        const known = runs.flatMap(({ run }) => letters.find(run, dedupe) ?? [])
+        return Option.map(Option.fromUndefinedOr(known[0]), ({ waiting: { id, run } }) => ({ id, run }))
       }),
       addressed: Effect.sync(letters.addressed),
       arrivals: PubSub.subscribe(arrived)

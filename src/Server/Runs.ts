@@ -103,10 +103,11 @@ export const layer = HttpApiBuilder.group(Api, "runs", Effect.fnUntraced(functio
     if (!isFirst) {
       if (yield* isThere(run)) return { run, isNew: false }
       // A run under way may have heard it from a process that then ended.
-      const heard = request.session === undefined ? Option.none() : yield* inbox.addressee(keyed.org, SessionId.make(clean(request.session)), dedupe)
+      const session = request.session === undefined ? undefined : SessionId.make(clean(request.session))
+      const heard = session === undefined ? Option.none() : yield* inbox.accepted({ org: keyed.org, session }, dedupe)
       if (Option.isSome(heard)) {
-        yield* idempotency.settle(keyed, heard.value)
-        return { run: heard.value, isNew: false }
+        yield* idempotency.settle(keyed, heard.value.run)
+        return { run: heard.value.run, isNew: false }
       }
     }
     const started = yield* begin({ ...named, run, dedupe }).pipe(
