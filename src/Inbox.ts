@@ -2,6 +2,7 @@ import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as PubSub from "effect/PubSub"
 import * as Queue from "effect/Queue"
 import * as Schedule from "effect/Schedule"
@@ -11,7 +12,9 @@ import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { answered, Database, problemOf } from "./Database.ts"
-import { ApprovalId, clean, InboxId, isOver, maxText, RunConflict, RunId, RunNotFound, SteerMode, StorageFailed } from "./Run.ts"
+import {
+  ApprovalId, clean, InboxId, isOver, maxText, type OrgId, RunConflict, RunId, RunNotFound, type SessionId, SteerMode, StorageFailed
+} from "./Run.ts"
 import { type Append, CommandsWaiting, FlushPatience, type Gate, type Projection, Store, Tables } from "./RunLog.ts"
 
 /** What somebody wants of a run. */
@@ -56,6 +59,9 @@ export interface Letter {
   /** A second command of the same key for the same run is taken for the first; by default each is its own. */
   readonly dedupe?: string
 }
+
+/** Who a command is for. */
+export type Addressee = { readonly run: RunId } | { readonly org: OrgId; readonly session: SessionId }
 
 const cleaned = (text: string | null): string | null => text === null ? null : clean(text)
 
@@ -174,6 +180,8 @@ export class Inbox extends Context.Service<Inbox, {
   >
   /** The commands of a run that nobody has consumed, oldest first. */
   readonly waiting: (run: RunId) => Effect.Effect<ReadonlyArray<Waiting>, StorageFailed>
+  /** The command of a key that was accepted for a run, or for one of a conversation, whatever has become of both. */
+  readonly accepted: (by: Addressee, dedupe: string) => Effect.Effect<Option.Option<Pick<Waiting, "id" | "run">>, StorageFailed>
   /** The runs with commands that nobody has consumed. */
   readonly addressed: Effect.Effect<ReadonlyArray<RunId>, StorageFailed>
   /** Runs whose inbox got a command in this process, from now on. */
@@ -195,6 +203,13 @@ export class Inbox extends Context.Service<Inbox, {
         (error) => new StorageFailed({ operation, problem: problemOf(error), cause: error })
       )
 
+    const accepted = Effect.fn("Inbox.accepted")((by: Addressee, dedupe: string) =>
+      sql<{ readonly id: InboxId; readonly run: RunId }>`
+        SELECT i.id, i.run_id AS run FROM runs r JOIN run_inbox i ON i.run_id = r.id
+        WHERE ${"run" in by ? sql`r.id = ${by.run}` : sql`r.org_id = ${by.org} AND r.session_id = ${by.session}`}
+          AND i.dedupe = ${clean(dedupe)} LIMIT 1`.pipe(Effect.map(([row]) => Option.fromUndefinedOr(row)), reply("inbox"))
+    )
+
     const send = Effect.fn("Inbox.send")(function*(letter: Letter) {
       const command = yield* checked(letter)
       const id = InboxId.make(yield* random.uuidV7())
@@ -208,9 +223,8 @@ export class Inbox extends Context.Service<Inbox, {
         RETURNING id`.pipe(reply("send"))
       if (row === undefined) {
         // What was accepted while the run went on stays accepted.
-        const [known] = letter.dedupe === undefined || command._tag !== "Message" ? [] : yield* sql<{ readonly id: InboxId }>`
-          SELECT id FROM run_inbox WHERE run_id = ${letter.run} AND dedupe = ${clean(dedupe)}`.pipe(reply("send"))
-        if (known !== undefined) return { id: known.id, isFirst: false }
+        const known = letter.dedupe === undefined || command._tag !== "Message" ? Option.none() : yield* accepted(letter, dedupe)
+        if (Option.isSome(known)) return { id: known.value.id, isFirst: false }
         const run = yield* store.find(letter.run)
         return yield* run._tag === "None"
           ? new RunNotFound({ run: letter.run })
@@ -232,6 +246,7 @@ export class Inbox extends Context.Service<Inbox, {
     return Inbox.of({
       send,
       waiting,
+      accepted,
       addressed: sql<{ readonly run_id: RunId }>`
         SELECT DISTINCT run_id FROM run_inbox WHERE consumed_seq IS NULL`.pipe(
         Effect.map((rows) => rows.map((row) => row.run_id)),
@@ -264,6 +279,11 @@ export class Inbox extends Context.Service<Inbox, {
         return { id, isFirst: true }
       }),
       waiting: (run) => Effect.sync(() => letters.waiting(run)),
+      accepted: Effect.fnUntraced(function*(by, dedupe) {
+        const runs = "run" in by ? [by] : yield* store.as(by.org).list({ session: by.session, limit: Infinity })
+        const known = runs.flatMap(({ run }) => letters.find(run, dedupe) ?? [])
+        return Option.map(Option.fromUndefinedOr(known[0]), ({ waiting: { id, run } }) => ({ id, run }))
+      }),
       addressed: Effect.sync(letters.addressed),
       arrivals: PubSub.subscribe(arrived)
     })

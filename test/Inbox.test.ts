@@ -1,7 +1,7 @@
 import { assert, layer } from "@effect/vitest"
-import { Effect, PubSub } from "effect"
+import { Effect, Option, PubSub } from "effect"
 import { Inbox } from "../src/Inbox.ts"
-import { RunId } from "../src/Run.ts"
+import { OrgId, RunId } from "../src/Run.ts"
 import { type Append, RunLog } from "../src/RunLog.ts"
 import { makeRun } from "./support/runs.ts"
 import { stores } from "./support/stores.ts"
@@ -53,6 +53,27 @@ for (const { layer: store, name } of stores) {
         assert.deepStrictEqual(yield* inbox.send({ run: run.run, command: hello, by: "ann", dedupe: "one" }), { id, isFirst: false })
         assert.deepStrictEqual(yield* inbox.waiting(run.run), [])
         assert.notInclude(yield* inbox.addressed, run.run)
+      }))
+
+    it.effect("knows what was accepted under a key, also when the run is over, and of nobody else", () =>
+      Effect.gen(function*() {
+        const inbox = yield* Inbox
+        const log = yield* RunLog
+        const run = yield* begin
+        const { org, session } = run.started()
+        const letter = { run: run.run, command: hello, by: "ann", dedupe: "one" }
+        assert.isTrue(Option.isNone(yield* inbox.accepted({ run: run.run }, "one")))
+        const { id } = yield* inbox.send(letter)
+        yield* log.append({ ...run.append(run.message("Hello?")), consumes: [{ id, seq: 2 }] })
+        yield* log.append(run.append(...run.turn(), run.completed()))
+        for (const by of [{ run: run.run }, { org, session }]) {
+          assert.deepStrictEqual(yield* inbox.accepted(by, "one"), Option.some({ id, run: run.run }))
+          assert.isTrue(Option.isNone(yield* inbox.accepted(by, "two")))
+        }
+        assert.isTrue(Option.isNone(yield* inbox.accepted({ org: OrgId.make("another"), session }, "one")))
+        assert.deepStrictEqual(yield* inbox.send(letter), { id, isFirst: false })
+        assert.strictEqual((yield* Effect.flip(inbox.send({ ...letter, dedupe: "two" })))._tag, "RunConflict")
+        assert.strictEqual((yield* Effect.flip(inbox.send({ ...letter, command: { _tag: "Cancel", reason: null } })))._tag, "RunConflict")
       }))
 
     it.effect("does not let a run end over a command that nobody has read", () =>

@@ -5,6 +5,7 @@ import * as Schema from "effect/Schema"
 import * as Money from "../Money.ts"
 import { RunNotFound } from "../Run.ts"
 import { Authorization, Needs } from "./Authorization.ts"
+import { amount } from "./Common.ts"
 import { told } from "./Error.ts"
 
 const Period = Schema.Literals(["none", "day", "month"])
@@ -24,8 +25,6 @@ export const BudgetRow = Schema.Struct({
 })
 export type BudgetRow = typeof BudgetRow.Type
 
-const Amount = Money.FromString.check(Schema.makeFilter((limit: bigint) => limit >= 0n || "a limit is not below zero"))
-
 /** Limits on what may be spent. */
 export const Budgets = HttpApiGroup.make("budgets").add(
   HttpApiEndpoint.get("list", "/v1/budgets", {
@@ -36,7 +35,7 @@ export const Budgets = HttpApiGroup.make("budgets").add(
       /** `org` for the whole organisation, `session:…` or `run:…`. */
       scope: Schema.String.check(Schema.isPattern(/^(org|session:.{1,200}|run:[0-9a-f-]{36})$/i)),
       /** Dollars; null removes the limit. */
-      limit: Schema.NullOr(Amount),
+      limit: Schema.NullOr(amount),
       /** How often that much may be spent, by UTC; as it was, or for good, where it is left out. */
       period: Schema.optionalKey(Period)
     }),

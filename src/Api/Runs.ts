@@ -10,7 +10,7 @@ import {
   SteerMode, UnknownModel, Usage
 } from "../Run.ts"
 import { Authorization, Needs } from "./Authorization.ts"
-import { limit, optional, place, positive, text } from "./Common.ts"
+import { amount, limit, optional, place, positive, text } from "./Common.ts"
 import { IdempotencyKeyReused, told } from "./Error.ts"
 
 /** The id of a run. */
@@ -26,7 +26,7 @@ export const RunStatus = Schema.Literals(["running", "parked", "completed", "fai
 export const SomeLimits = Schema.Struct({
   turns: Schema.optionalKey(positive),
   attempts: Schema.optionalKey(positive),
-  cost: Schema.optionalKey(Money.FromString),
+  cost: Schema.optionalKey(amount),
   timeMs: Schema.optionalKey(positive),
   turnMs: Schema.optionalKey(positive),
   firstTokenMs: Schema.optionalKey(positive),

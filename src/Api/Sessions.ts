@@ -5,7 +5,7 @@ import * as OpenApi from "effect/http-api/OpenApi"
 import * as Schema from "effect/Schema"
 import { RunId, SessionId } from "../Run.ts"
 import { Authorization, Needs } from "./Authorization.ts"
-import { limit, next, optional, text } from "./Common.ts"
+import { few, limit, next, optional, text } from "./Common.ts"
 import { NotFound, told } from "./Error.ts"
 import { RunRef, RunRow } from "./Runs.ts"
 
@@ -62,7 +62,7 @@ export const Sessions = HttpApiGroup.make("sessions").add(
   })),
   HttpApiEndpoint.get("get", "/v1/sessions/:session", {
     params: { session: Schema.String },
-    query: { limit, before: Schema.optionalKey(RunRef) },
+    query: { limit: few, before: Schema.optionalKey(RunRef) },
     success: SessionView,
     error: told(NotFound)
   }).annotate(Needs, "runs:read").annotate(OpenApi.Summary, "See a conversation with its messages")

@@ -162,6 +162,9 @@ export const makeCommands = Effect.gen(function*() {
       const mode = options?.mode ?? "steer"
       const { status } = yield* ours(run)
       if (mode === "reject" && status === "running") {
+        // It may be what that was accepted for.
+        const known = options?.dedupe === undefined ? Option.none() : yield* inbox.accepted({ run }, options.dedupe)
+        if (Option.isSome(known)) return known.value.id
         return yield* new RunConflict({ run, problem: "it is at work and takes no message now; wait, or send with another mode." })
       }
       const message = { _tag: "Message", text } as const

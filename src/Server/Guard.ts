@@ -4,6 +4,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import * as Semaphore from "effect/Semaphore"
 import * as HttpMethod from "effect/http/HttpMethod"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import { Authorization, BadRequest, Forbidden, KeyMissing, Needs, RequestTimeout } from "../Api.ts"
@@ -59,6 +60,9 @@ export const layer = Layer.effect(Authorization, Effect.gen(function*() {
   const keys = yield* Keys
   const tickets = yield* Tickets
   const rate = yield* KeyRate
+  const { reads } = yield* Limits
+  // However many read, and however long: what runs append and renew waits for a few of them at most.
+  const reading = Semaphore.makeUnsafe(reads)
 
   /** The browser that makes a request without a key. What changes something has to be the dashboard's own doing. */
   const browser = Effect.gen(function*() {
@@ -89,7 +93,8 @@ export const layer = Layer.effect(Authorization, Effect.gen(function*() {
       if (!allows(caller, scope)) return yield* new Forbidden({ scope })
       const { by, org } = caller
       yield* isAbout({ org, principal: by })
-      return yield* Effect.andThen(body, handled).pipe(
+      const answered = Effect.andThen(body, handled)
+      return yield* (HttpMethod.hasBody(endpoint.method) ? answered : reading.withPermit(answered)).pipe(
         Effect.provideService(CurrentOrg, org),
         Effect.provideService(CurrentPrincipal, by),
         Effect.provideService(Standing, caller.standing),

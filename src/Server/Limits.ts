@@ -14,9 +14,13 @@ export interface RequestLimits {
   readonly headersMs: number
   /** Milliseconds after which a stream with nothing to say says so, and its reader's key is looked at again; 15 s by default. */
   readonly heartbeatMs: number
+  /** Requests that only read and are answered at a time, the others wait; 6 by default, so that runs always have some of ten connections. */
+  readonly reads: number
 }
 
 /** The limits of a server's requests. */
 export const Limits = Context.Reference<RequestLimits>("conductor-ai/Server/Limits", {
-  defaultValue: () => ({ bodyBytes: 16 * 1024 * 1024, bodyMs: 20_000, depth: 64, headerBytes: 16 * 1024, headersMs: 10_000, heartbeatMs: 15_000 })
+  defaultValue: () => ({
+    bodyBytes: 16 * 1024 * 1024, bodyMs: 20_000, depth: 64, headerBytes: 16 * 1024, headersMs: 10_000, heartbeatMs: 15_000, reads: 6
+  })
 })

@@ -1,4 +1,5 @@
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as SecureRandom from "effect/crypto/SecureRandom"
@@ -8,6 +9,7 @@ import type * as Agent from "../Agent.ts"
 import { Api, BadRequest, IdempotencyKeyReused, StartRun, type Started } from "../Api.ts"
 import { Conductor, type StartOptions } from "../Conductor.ts"
 import { fingerprintOf, Idempotency } from "../Idempotency.ts"
+import { Inbox } from "../Inbox.ts"
 import * as Model from "../Model.ts"
 import { CurrentOrg } from "../Org.ts"
 import { type AgentName, clean, isOver, RunId, RunNotFound, SessionId } from "../Run.ts"
@@ -63,6 +65,7 @@ export const layer = HttpApiBuilder.group(Api, "runs", Effect.fnUntraced(functio
   const random = yield* SecureRandom.SecureRandom
   const draining = yield* Draining
   const idempotency = yield* Idempotency
+  const inbox = yield* Inbox
   const models = yield* Model.Models
   const [first] = conductor.agents
   const known = new Map(conductor.agents.map((registered) => [registered.agent.name as string, registered]))
@@ -96,8 +99,18 @@ export const layer = HttpApiBuilder.group(Api, "runs", Effect.fnUntraced(functio
     const begin = yield* prepare(request)
     const { isFirst, keyed, run } = yield* keep(key, encodeStart(request), yield* conductor.newRun)
     const isThere = (run: RunId) => Effect.as(conductor.find(run), true).pipe(Effect.catchTag("RunNotFound", () => Effect.succeed(false)))
-    if (!isFirst && (yield* isThere(run))) return { run, isNew: false }
-    const started = yield* begin({ ...named, run, dedupe: `api:${key}` }).pipe(
+    const dedupe = `api:${key}`
+    if (!isFirst) {
+      if (yield* isThere(run)) return { run, isNew: false }
+      // A run under way may have heard it from a process that then ended.
+      const session = request.session === undefined ? undefined : SessionId.make(clean(request.session))
+      const heard = session === undefined ? Option.none() : yield* inbox.accepted({ org: keyed.org, session }, dedupe)
+      if (Option.isSome(heard)) {
+        yield* idempotency.settle(keyed, heard.value.run)
+        return { run: heard.value.run, isNew: false }
+      }
+    }
+    const started = yield* begin({ ...named, run, dedupe }).pipe(
       Effect.map((begun) => ({ run: begun, isNew: begun === run })),
       // Somebody else may have started it at the same time, and it may even be over.
       Effect.catchTag(["RunConflict", "Fenced"], (refused) =>

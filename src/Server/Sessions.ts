@@ -45,7 +45,7 @@ export const layer = HttpApiBuilder.group(Api, "sessions", Effect.fnUntraced(fun
       if (Option.isNone(found)) return yield* new NotFound({ what: `session "${params.session.slice(0, 200)}"` })
       const rows = yield* conductor.list({ session: found.value.session, limit: limit + 1, ...(before === undefined ? {} : { before }) })
       const runs = rows.slice(0, limit)
-      const states = yield* Effect.forEach(runs.toReversed(), ({ run }) => Effect.option(conductor.state(run)))
+      const states = yield* Effect.forEach(runs.toReversed(), ({ run }) => Effect.option(conductor.state(run)), { concurrency: 4 })
       return {
         session: found.value.session,
         createdAt: found.value.createdAt,

@@ -162,6 +162,7 @@ export const run = <const A extends ReadonlyArray<Agent.Any>, const O extends Op
       Context.add(Inbox, {
         send: () => Effect.never,
         waiting: () => Effect.sync(score.waiting),
+        accepted: () => Effect.succeedNone,
         addressed: Effect.succeed([]),
         arrivals: Effect.flatMap(PubSub.unbounded<never>(), PubSub.subscribe)
       }),

@@ -45,7 +45,7 @@ describe("conductor serve", () => {
   it.live("makes the first key and says how to use it, once", () =>
     Effect.gen(function*() {
       const dir = yield* freshDirectory
-      const first = yield* launched(["serve", "--port", "0", "--data-dir", dir], { cwd: dir })
+      const first = yield* launched(["serve", "--port", "0", "--data-dir", dir], { cwd: dir, env: { CONDUCTOR_CORS: "https://example.com, https://app.example.com" } })
       yield* first.says("Try it")
       const [, address = "", bearer = ""] = /curl -s (\S+)\/v1\/runs -H "Authorization: Bearer (ck_\w+)"/.exec(first.out) ?? []
       assert.match(address, /^http:\/\/127\.0\.0\.1:\d+$/)
@@ -56,6 +56,10 @@ describe("conductor serve", () => {
           body: `{"input": "Say hello."}`
         }))
       assert.strictEqual(response.status, 202)
+      for (const [origin, allowed] of [["https://app.example.com", "https://app.example.com"], ["https://example.org", null]] as const) {
+        const asked = yield* Effect.promise(() => fetch(`${address}/health`, { headers: { origin } }))
+        assert.strictEqual(asked.headers.get("access-control-allow-origin"), allowed)
+      }
       assert.strictEqual(yield* ended(first, "SIGTERM"), 0)
       assert.include(first.err, `"path":"/v1/runs","status":202`)
       assert.notInclude(first.err, bearer)
@@ -168,5 +172,9 @@ describe("conductor serve", () => {
       const held = yield* conductor(["serve", "--port", "0", "--data-dir", dir])
       assert.strictEqual(held.code, 1)
       assert.include(held.err, "is in use by process")
+      const everybody = yield* conductor(["serve", "--port", "0", "--cors", "https://example.com", "--cors", "*", "--data-dir", scratchPath("third")])
+      assert.deepStrictEqual([everybody.code, everybody.err], [
+        2, "\"*\" is no origin for --cors or CONDUCTOR_CORS: every origin at once is not allowed: name each one.\n"
+      ])
     }).pipe(Effect.scoped), 60_000)
 })

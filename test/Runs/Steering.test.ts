@@ -112,6 +112,17 @@ for (const { layer: runtime, name } of runtimes([agent], provider)) {
         gate.openUnsafe()
         assert.strictEqual((yield* Conductor.result(run)).text, `call wait | … | "waited"`)
       }))
+
+    it.effect("is not rejected where it was accepted before", () =>
+      Effect.gen(function*() {
+        gate.closeUnsafe()
+        const run = yield* Conductor.start(agent, "call wait")
+        yield* until(run, "ToolStarted")
+        const accepted = yield* Conductor.send(run, "hello?", { dedupe: "once" })
+        assert.strictEqual(yield* Conductor.send(run, "hello?", { mode: "reject", dedupe: "once" }), accepted)
+        gate.openUnsafe()
+        assert.include((yield* Conductor.result(run)).text, "hello?")
+      }))
   })
 }
 

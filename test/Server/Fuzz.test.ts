@@ -17,7 +17,7 @@ import { problemOf, shoot, shotOf } from "./fuzz.ts"
 const count = Number(process.env["CONDUCTOR_FUZZ_REQUESTS"] ?? 1_000)
 
 const agent = Agent.make("assistant", { instructions: "Answer.", model: "scripted:test", plugins: [weather] })
-const limits = Layer.succeed(Server.Limits, { bodyBytes: 2_000_000, bodyMs: 300, depth: 64, headerBytes: 16_384, headersMs: 500, heartbeatMs: 15_000 })
+const limits = Layer.succeed(Server.Limits, { bodyBytes: 2_000_000, bodyMs: 300, depth: 64, headerBytes: 16_384, headersMs: 500, heartbeatMs: 15_000, reads: 6 })
 const stores = runtimes([agent], testing.script((request) => `${request.messages.length}`)).filter(({ name }) => name !== "pglite")
 
 for (const { layer: runtime, name } of stores) {

@@ -1,7 +1,10 @@
 import { assert, layer } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import * as net from "node:net"
+import { Conductor } from "../../src/Conductor.ts"
+import { fingerprintOf, Idempotency } from "../../src/Idempotency.ts"
 import { Agent } from "../../src/index.ts"
+import { OrgId } from "../../src/Run.ts"
 import * as Server from "../../src/Server.ts"
 import * as testing from "../../src/testing.ts"
 import { Address, ask, events, keyOf, type Loose, served } from "../support/api.ts"
@@ -15,7 +18,7 @@ const provider = testing.script((request) => {
 })
 
 const limits = Layer.succeed(Server.Limits, {
-  bodyBytes: 1_000_000, bodyMs: 200, depth: 64, headerBytes: 16_384, headersMs: 10_000, heartbeatMs: 50
+  bodyBytes: 1_000_000, bodyMs: 200, depth: 64, headerBytes: 16_384, headersMs: 10_000, heartbeatMs: 50, reads: 6
 })
 
 /** Sends bytes, and takes what is answered until the connection is closed. */
@@ -60,12 +63,35 @@ for (const { layer: runtime, name } of runtimes([agent], provider)) {
         assert.deepStrictEqual([started.status, started.body._tag], [422, "IdempotencyKeyReused"])
       }))
 
+    it.effect("that a run under way heard from a process that then ended start no other", () =>
+      Effect.gen(function*() {
+        const org = OrgId.make("local")
+        const first = yield* ask("/v1/runs", { body: { input: "wait", session: "busy" } })
+        yield* events(first.body.run, { enough: ({ event }) => event === "Delta" })
+        const request = { input: "go on", session: "busy", whenBusy: "interrupt" } as const
+        // All that the process did which ended: the key stands for a new run, and the run under way has heard the input.
+        const conductor = yield* Conductor
+        const { isFirst } = yield* (yield* Idempotency).claim({ org, key: "start 9", fingerprint: fingerprintOf(request) }, yield* conductor.newRun)
+        assert.isTrue(isFirst)
+        yield* conductor.start("assistant", request.input, { session: "busy", whenBusy: "interrupt", dedupe: "api:start 9" })
+        yield* events(first.body.run)
+        assert.strictEqual((yield* ask(first.body.links.self)).body.output, "You said: wait, go on")
+        for (let again = 0; again < 2; again++) {
+          const started = yield* ask("/v1/runs", { headers: { "idempotency-key": "start 9" }, body: request })
+          assert.deepStrictEqual([started.status, started.body.run], [202, first.body.run])
+        }
+        assert.strictEqual((yield* ask("/v1/runs?session=busy")).body.runs.length, 1)
+      }))
+
     it.effect("that cannot be used leave their key free for what is meant", () =>
       Effect.gen(function*() {
         const headers = { "idempotency-key": "start 7" }
-        const wrong = [{ messages: [{ role: "assistant", content: "Hello." }] }, { input: "hello", model: "openai:gpt-5" }]
+        const wrong = [
+          { messages: [{ role: "assistant", content: "Hello." }] }, { input: "hello", model: "openai:gpt-5" }, { input: "hello", limits: { cost: "-1" } }
+        ]
         const refused = yield* Effect.forEach(wrong, (body) => ask("/v1/runs", { headers, body }))
-        assert.deepStrictEqual(refused.map(({ status }) => status), [400, 422])
+        assert.deepStrictEqual(refused.map(({ status }) => status), [400, 422, 400])
+        assert.deepStrictEqual(refused[2]?.body.problems[0].path, ["payload", "limits", "cost"])
         assert.strictEqual((yield* ask("/v1/runs", { headers, body: { input: "hello" } })).status, 202)
       }))
 
