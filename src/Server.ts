@@ -19,6 +19,7 @@ import { makeDoor } from "./Server/Door.ts"
 import * as Guard from "./Server/Guard.ts"
 import * as Keys from "./Server/Keys.ts"
 import { Limits } from "./Server/Limits.ts"
+import * as Memories from "./Server/Memories.ts"
 import { makeNodeServer } from "./Server/Node.ts"
 import * as Runs from "./Server/Runs.ts"
 import * as Sessions from "./Server/Sessions.ts"
@@ -55,7 +56,7 @@ export const routes = Layer.mergeAll(
   HttpRouter.middleware(makeDoor, { global: true })
 ).pipe(
   Layer.provide(Layer.mergeAll(
-    Approvals.layer, Audit.layer, Budgets.layer, Catalogue.layer, Keys.layer, Runs.layer, Sessions.layer, System.layer, System.layerMetrics,
+    Approvals.layer, Audit.layer, Budgets.layer, Catalogue.layer, Keys.layer, Memories.layer, Runs.layer, Sessions.layer, System.layer, System.layerMetrics,
     Usage.layer
   )),
   Layer.provide(Layer.mergeAll(Guard.layer, failures)),
