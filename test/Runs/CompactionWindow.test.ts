@@ -5,7 +5,8 @@ import { Agent, Conductor, Model, Plugin, Run, Tool } from "../../src/index.ts"
 import * as testing from "../../src/testing.ts"
 import { runtimes, scripted } from "../support/conductors.ts"
 
-const tokensOf = ({ messages, system }: Model.Request): number => Math.ceil((system.length + JSON.stringify(messages).length) / 4)
+const tokensOf = ({ messages, system, tools }: Model.Request): number =>
+  Math.ceil((system.length + JSON.stringify(messages).length) / 4 + JSON.stringify(tools).length / 3)
 
 const isSummary = ({ system }: Model.Request): boolean => system.startsWith("You summarise")
 
@@ -100,4 +101,26 @@ describe("a window in which nothing fits", () => {
       }).pipe(Effect.provide(Conductor.layerMemory({ agents: [agent], models })))
     })
   }
+
+  it.live("as far as its length tells, is not paid for with summaries that make no room: its provider knows", () => {
+    const seen: Array<Model.Request> = []
+    const agent = Agent.make("helper", {
+      instructions: "Read.",
+      model: "small:m",
+      plugins: [reading, Plugin.make("chatty", { tools: [chatty], handlers: { chatty: () => Effect.succeed("") } })],
+      limits: { outputTokens: 200, turns: 100 }
+    })
+    const entry: Model.Entry = {
+      ref: Run.ModelRef.make("small:m"), context: 4_000, maxOutput: 10_000, tiers: [], tools: true, vision: false, structuredOutput: true, thinking: "none", efforts: [],
+      forcedToolUse: false, returnsReasoning: false
+    }
+    const models = Model.Models.layerOf({ small: pages(8, seen, () => ({ text: "Some pages were read." })) }).pipe(
+      Layer.provideMerge(Model.Catalog.layerOf([entry]))
+    )
+    return Effect.gen(function*() {
+      assert.strictEqual((yield* Conductor.run(agent, "Read all.")).text, "All is read.")
+      assert.deepStrictEqual(seen.filter(isSummary), [])
+      assert.strictEqual(seen.length, 5)
+    }).pipe(Effect.provide(Conductor.layerMemory({ agents: [agent], models })))
+  })
 })
