@@ -30,6 +30,7 @@ import { isHanded } from "./Cli/Exchange.ts"
 import { exportRun } from "./Cli/Export.ts"
 import { oneLine, reportOf } from "./Cli/Failure.ts"
 import { keys } from "./Cli/Keys.ts"
+import { memories } from "./Cli/Memories.ts"
 import { migrate } from "./Cli/Migrate.ts"
 import { models } from "./Cli/Models.ts"
 import { orgs } from "./Cli/Orgs.ts"
@@ -54,7 +55,7 @@ const version = Effect.sync(() => String(JSON.parse(fs.readFileSync(new URL("../
 
 const conductor = Command.make("conductor").pipe(
   Command.withDescription("A durable, audited, priced agent runtime"),
-  Command.withSubcommands([run, serve, dashboard, demo, runs, show, send, cancel, retry, approvals, approve, deny, resolve, exportRun, replay, cost, budgets, models, tools, audit, keys, orgs, prune, migrate, doctor])
+  Command.withSubcommands([run, serve, dashboard, demo, runs, show, send, cancel, retry, approvals, approve, deny, resolve, exportRun, replay, cost, budgets, models, tools, audit, memories, keys, orgs, prune, migrate, doctor])
 )
 
 /** What is wrong with a command as one sentence. */

@@ -7,6 +7,7 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import { AuditLog } from "./AuditLog.ts"
+import { MemoryInvalid } from "./Memory/Error.ts"
 import { type Fact, type Filter, type Forgetting, type Forgotten, type Found, MemoryId, type NewFact, type Question, Scope } from "./Memory/Fact.ts"
 import * as InProcess from "./Memory/InProcess.ts"
 import type { Erasure, Shelf, Traces } from "./Memory/Shelf.ts"
@@ -16,18 +17,12 @@ import { makeTraces } from "./Memory/Traces.ts"
 import { CurrentOrg, CurrentPrincipal } from "./Org.ts"
 import { clean, type RunId, type StorageFailed } from "./Run.ts"
 
+export * from "./Memory/Error.ts"
 export * from "./Memory/Fact.ts"
 export { forgotten } from "./Memory/TakeOut.ts"
 
 /** The shortest and the longest text that is remembered or forgotten, in characters: a shorter one stands in too many others. */
 const [shortest, longest] = [4, 8_000]
-
-/** What was to be remembered, found or forgotten cannot be. */
-export class MemoryInvalid extends Schema.TaggedError<MemoryInvalid>()("MemoryInvalid", { problem: Schema.String }) {
-  override get message() {
-    return `The memory cannot do that: ${this.problem}`
-  }
-}
 
 /** A text as it can be stored and looked for. */
 const checked = (text: string): Effect.Effect<string, MemoryInvalid> => {
@@ -36,7 +31,21 @@ const checked = (text: string): Effect.Effect<string, MemoryInvalid> => {
   return whole.length >= shortest && whole.length <= longest ? Effect.succeed(whole) : Effect.fail(new MemoryInvalid({ problem }))
 }
 
+const nobody = (scope: string) => new MemoryInvalid({ problem: `"${scope}" is nobody's; say org, agent:NAME or user:ID.` })
+
 const isScope = Schema.is(Scope)
+
+/** Scopes as they are kept; what is none then names nobody. */
+const within = (scopes: ReadonlyArray<Scope> | undefined): { readonly scopes?: ReadonlyArray<Scope> } =>
+  scopes === undefined ? {} : { scopes: scopes.map(clean).filter(isScope) }
+
+/** What is to be forgotten, as it is kept. */
+const meant = (what: Forgetting): Effect.Effect<Forgetting, MemoryInvalid> => {
+  if ("text" in what) return Effect.map(checked(what.text), (text) => ({ text }))
+  if ("id" in what) return Effect.succeed({ id: MemoryId.make(clean(what.id)), ...within(what.scopes) })
+  const scope = clean(what.scope)
+  return isScope(scope) ? Effect.succeed({ scope }) : Effect.fail(nobody(scope))
+}
 
 /** How often it is looked whether runs that are waited for are over, and memories past their time are thrown away. */
 const interval = Duration.minutes(1)
@@ -79,8 +88,8 @@ const make = Effect.fnUntraced(function*(shelf: Shelf, traces: Traces) {
 
   const remember = Effect.fn("Memory.remember")(function*(fact: NewFact) {
     const text = yield* checked(fact.text)
-    const scope = fact.scope ?? "org"
-    if (!isScope(scope)) return yield* new MemoryInvalid({ problem: `"${scope}" is nobody's; say org, agent:NAME or user:ID.` })
+    const scope = clean(fact.scope ?? "org")
+    if (!isScope(scope)) return yield* nobody(scope)
     const [org, createdBy, now] = [yield* CurrentOrg, yield* CurrentPrincipal, yield* Clock.currentTimeMillis]
     const id = MemoryId.make(yield* random.uuidV7())
     const made: Fact = {
@@ -89,25 +98,26 @@ const make = Effect.fnUntraced(function*(shelf: Shelf, traces: Traces) {
       scope,
       text,
       sourceRun: fact.source?.run ?? null,
-      sourceCall: fact.source?.call ?? null,
-      createdBy,
+      sourceCall: fact.source === undefined ? null : clean(fact.source.call),
+      createdBy: clean(createdBy),
       createdAt: now,
       expiresAt: fact.expires === undefined ? null : now + Duration.toMillis(fact.expires)
     }
     return yield* shelf.atomic(Effect.gen(function*() {
-      const kept = yield* shelf.put(made, fact.dedupe ?? id)
+      const kept = yield* shelf.put(made, fact.dedupe === undefined ? id : clean(fact.dedupe))
       if (kept.id === id) yield* audit.append({ org, principal: createdBy, action: "memory", name: "memory.remember", target: `memory:${id}` })
       return kept
     }))
   })
 
   const recall = Effect.fn("Memory.recall")(function*({ limit = 10, scopes, text }: Question) {
-    const question = { text: clean(text).trim().slice(0, longest), limit, ...(scopes === undefined ? {} : { scopes }) }
+    const question = { text: clean(text).trim().slice(0, longest), limit, ...within(scopes) }
     return question.text === "" ? [] : yield* shelf.find(yield* CurrentOrg, question, yield* Clock.currentTimeMillis)
   })
 
-  const list = Effect.fn("Memory.list")(function*(filter: Filter = {}) {
-    return yield* shelf.list(yield* CurrentOrg, filter, yield* Clock.currentTimeMillis)
+  const list = Effect.fn("Memory.list")(function*({ before, scopes, ...filter }: Filter = {}) {
+    const cleaned = { ...filter, ...within(scopes), ...(before === undefined ? {} : { before: MemoryId.make(clean(before)) }) }
+    return yield* shelf.list(yield* CurrentOrg, cleaned, yield* Clock.currentTimeMillis)
   })
 
   /** Goes through all runs that are over; those that are under way meanwhile are for later. */
@@ -136,8 +146,9 @@ const make = Effect.fnUntraced(function*(shelf: Shelf, traces: Traces) {
     return left
   })
 
-  const forget = Effect.fn("Memory.forget")(function*(what: Forgetting): Effect.fn.Return<Forgotten, MemoryInvalid | StorageFailed> {
-    const given = "text" in what ? [yield* checked(what.text)] : []
+  const forget = Effect.fn("Memory.forget")(function*(wanted: Forgetting): Effect.fn.Return<Forgotten, MemoryInvalid | StorageFailed> {
+    const what = yield* meant(wanted)
+    const given = "text" in what ? [what.text] : []
     const [org, by, at] = [yield* CurrentOrg, yield* CurrentPrincipal, yield* Clock.currentTimeMillis]
     const id = yield* random.uuidV7()
     const target = "id" in what ? `memory:${what.id}` : undefined

@@ -24,6 +24,7 @@ import * as Guard from "./Server/Guard.ts"
 import * as Keys from "./Server/Keys.ts"
 import { Limits } from "./Server/Limits.ts"
 import * as Listeners from "./Server/Listeners.ts"
+import * as Memories from "./Server/Memories.ts"
 import { makeNodeServer } from "./Server/Node.ts"
 import * as Runs from "./Server/Runs.ts"
 import * as Sessions from "./Server/Sessions.ts"
@@ -69,8 +70,8 @@ export const routes = Layer.mergeAll(
   HttpRouter.middleware(makeDoor, { global: true })
 ).pipe(
   Layer.provide(Layer.mergeAll(
-    Approvals.layer, Audit.layer, Budgets.layer, Catalogue.layer, Dashboard.layerLinks, Keys.layer, Runs.layer, Sessions.layer, System.layer, System.layerMetrics,
-    Usage.layer
+    Approvals.layer, Audit.layer, Budgets.layer, Catalogue.layer, Dashboard.layerLinks, Keys.layer, Memories.layer, Runs.layer,
+    Sessions.layer, System.layer, System.layerMetrics, Usage.layer
   )),
   Layer.provide(Layer.mergeAll(Guard.layer, failures)),
   Layer.provideMerge(upkeep)

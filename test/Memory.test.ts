@@ -154,6 +154,14 @@ describe("taking a text out", () => {
       for (let i = 0; i < depth; i++) [text, left] = [JSON.stringify({ n: 1.50, text }), JSON.stringify({ n: 1.5, text: left })]
       assert.strictEqual(take(text), left)
     }
+    // JSON within prose is no JSON, and its escapes are there all the same.
+    for (const depth of [1, 2, 3]) {
+      let text = secret
+      for (let i = 0; i < depth; i++) text = JSON.stringify({ text })
+      const left = take(`The tool failed with ${text}, says its maker.`)
+      assert.include(left, "[FORGOTTEN]", `${depth}`)
+      assert.notInclude(left, "4711", `${depth}`)
+    }
     assert.strictEqual(take("{ \"a\": \"Ann's \\u0022pin\\u0022 is\\u000A4711 \\u00e9\", \"b\": 1.50 }"), "{ \"a\": \"[FORGOTTEN]\", \"b\": 1.50 }")
     assert.strictEqual(take(`{"cut": "${JSON.stringify(secret).slice(1, -1)}`), "{\"cut\": \"[FORGOTTEN]")
     assert.strictEqual(takeOut(["4711"])("[4711, 47110, \"4711\"]"), "[\"[FORGOTTEN]\", 47110, \"[FORGOTTEN]\"]")

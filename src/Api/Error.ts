@@ -1,6 +1,7 @@
 import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
 import * as Schema from "effect/Schema"
 import { ApprovalError } from "../Approval/Error.ts"
+import { MemoryInvalid, MemoryNotFound } from "../Memory/Error.ts"
 import { KeyInvalid, KeyNotFound, KeyRefused, RateLimited } from "../Org/Error.ts"
 import { RunError, ShuttingDown, StorageFailed } from "../Run.ts"
 
@@ -118,7 +119,8 @@ export class ServerError extends Schema.TaggedError<ServerError>()("ServerError"
 /** Everything that a request can fail with, closed: the body of every response that is no success. */
 export const ApiError = Schema.Union([
   BadRequest, KeyMissing, KeyRefused, SignedOut, Forbidden, ForeignOrigin, NotFound, MethodNotAllowed, RequestTimeout, PayloadTooLarge, HeadersTooLarge,
-  UnsupportedMediaType, IdempotencyKeyReused, RateLimited, ServerError, KeyInvalid, KeyNotFound, ...RunError.members, ...ApprovalError.members
+  UnsupportedMediaType, IdempotencyKeyReused, RateLimited, ServerError, KeyInvalid, KeyNotFound, MemoryInvalid, MemoryNotFound, ...RunError.members,
+  ...ApprovalError.members
 ])
 export type ApiError = typeof ApiError.Type
 
@@ -134,6 +136,7 @@ export const statuses: { readonly [Tag in ApiError["_tag"]]: number } = {
   RunNotFound: 404,
   ApprovalNotFound: 404,
   KeyNotFound: 404,
+  MemoryNotFound: 404,
   MethodNotAllowed: 405,
   RequestTimeout: 408,
   RunConflict: 409,
@@ -151,6 +154,7 @@ export const statuses: { readonly [Tag in ApiError["_tag"]]: number } = {
   UnknownModel: 422,
   ApprovalUnfit: 422,
   KeyInvalid: 422,
+  MemoryInvalid: 422,
   IdempotencyKeyReused: 422,
   ModelFailed: 422,
   ModelRefused: 422,

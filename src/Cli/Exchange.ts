@@ -25,7 +25,8 @@ export type Piece = typeof Piece.Type
 
 /** Commands that a server carries out for others: those that need nothing of their own process but its output. */
 const handed = new Set([
-  "run", "runs", "show", "send", "cancel", "retry", "approvals", "approve", "deny", "resolve", "export", "cost", "budgets", "audit", "keys", "orgs", "prune", "dashboard"
+  "run", "runs", "show", "send", "cancel", "retry", "approvals", "approve", "deny", "resolve", "export",
+  "cost", "budgets", "audit", "memories", "keys", "orgs", "prune", "dashboard"
 ])
 
 /** Whether a server carries out this command for another process. */

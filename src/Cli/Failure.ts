@@ -26,7 +26,7 @@ export interface Report {
 }
 
 /** Failures that are about what was typed. */
-const aboutTheCommand = new Set(["UnknownModel", "ForbiddenModel", "AgentNotRegistered", "InvalidInput", "OrgInvalid", "KeyInvalid"])
+const aboutTheCommand = new Set(["UnknownModel", "ForbiddenModel", "AgentNotRegistered", "InvalidInput", "OrgInvalid", "KeyInvalid", "MemoryInvalid"])
 
 /** One line, without passwords of connection URLs and without what could move the cursor. */
 export const oneLine = (text: string): string =>

@@ -23,6 +23,13 @@ const isJson = (text: string): boolean => {
 /** How a text is written within a JSON string. */
 const escaped = (text: string): string => JSON.stringify(text).slice(1, -1)
 
+/** How a text is written in prose: as it is, and within JSON that is within JSON, as deep as anybody quotes it. */
+const written = (text: string): ReadonlyArray<string> => {
+  const forms = [text]
+  for (let depth = 0; depth < 4; depth++) forms.push(escaped(forms.at(-1) ?? ""))
+  return [...new Set(forms)]
+}
+
 /** The fewest characters of a text that tell something of it. */
 const telling = 4
 
@@ -48,6 +55,7 @@ const fromCut = (pieces: ReadonlyArray<string>, one: string): ReadonlyArray<stri
 export const takeOut = (texts: ReadonlyArray<string>): TakeOut => {
   // A text within another is taken out with it.
   const longestFirst = texts.toSorted((a, b) => b.length - a.length)
+  const forms = longestFirst.flatMap(written)
   const from = (text: string): string => {
     if (isJson(text)) {
       return text.replace(tokens, (token) => {
@@ -57,7 +65,7 @@ export const takeOut = (texts: ReadonlyArray<string>): TakeOut => {
         return left === value ? token : JSON.stringify(left)
       })
     }
-    const whole = longestFirst.reduce((left, one) => left.replaceAll(one, forgotten).replaceAll(escaped(one), forgotten), text)
+    const whole = forms.reduce((left, form) => left.replaceAll(form, forgotten), text)
     const pieces = whole.split(Compact.leftOut)
     return pieces.length === 1 ? whole : longestFirst.reduce(fromCut, pieces).join("")
   }

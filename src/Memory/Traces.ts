@@ -111,9 +111,11 @@ export const makeTraces = Effect.gen(function*() {
     return true
   })
 
+  /** Versions before kept the content of calls here; since then it is said where the log has it. */
   const clearExecutions = Effect.fnUntraced(function*({ org, texts }: Erasure, take: TakeOut) {
     const found = yield* sql<{ readonly id: string }>`SELECT id::text AS id FROM tool_executions
-      WHERE org_id = ${org} AND ${holding("concat_ws(' ', input_json::text, output_json::text)", texts)}`.pipe(read(org), reply)
+      WHERE org_id = ${org} AND ${holding("concat_ws(' ', input_json::text, output_json::text)", texts)}
+        AND NOT coalesce(input_json ->> 'run' = run_id AND input_json ->> 'call' = call_id, false)`.pipe(read(org), reply)
     const rows = yield* sql<Execution>`SELECT id::text AS id, input_json::text AS input, output_json::text AS output FROM tool_executions
       WHERE id = ANY (${found.map(({ id }) => id)}::uuid[]) ORDER BY id FOR UPDATE`.pipe(reply)
     for (const { id, input, output } of rows) {

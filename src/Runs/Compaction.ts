@@ -121,11 +121,15 @@ const askAnyway = (journal: Journal, { isForced, rules, size, state }: Standing)
 
 type Compacting = Effect.Effect<void, AppendError | NotAsked | ContextTooLong, Model.Models | Model.Router>
 
+/** What makes the conversation shorter; nothing where instructions and tools alone are thought to be too long, so that it would be in vain. */
+const planFor = ({ isForced, messages, rules }: Standing): Compact.Plan =>
+  !isForced && rules.base >= rules.window ? { _tag: "Nothing" } : Compact.planOf(messages, rules)
+
 /** Makes the conversation shorter without a model. */
 export const compactByRule = (journal: Journal, because: string | undefined): Compacting =>
   Effect.suspend((): Compacting => {
     const now = standing(journal)
-    const plan = Compact.planOf(now.messages, now.rules)
+    const plan = planFor(now)
     const why = because === undefined ? {} : { because }
     switch (plan._tag) {
       case "Shorten":
@@ -147,7 +151,7 @@ export const compactByRule = (journal: Journal, because: string | undefined): Co
 export const compact = (journal: Journal, next: Extract<Next, { _tag: "Compact" }>): Compacting =>
   Effect.suspend((): Compacting => {
     const now = standing(journal)
-    const plan = Compact.planOf(now.messages, now.rules)
+    const plan = planFor(now)
     switch (plan._tag) {
       case "Shorten":
         return journal.emit([shortened(journal, now, plan)])

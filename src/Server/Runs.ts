@@ -106,7 +106,7 @@ export const layer = HttpApiBuilder.group(Api, "runs", Effect.fnUntraced(functio
       const session = request.session === undefined ? undefined : SessionId.make(clean(request.session))
       const heard = session === undefined ? Option.none() : yield* inbox.accepted({ org: keyed.org, session }, dedupe)
       if (Option.isSome(heard)) {
-        yield* idempotency.settle(keyed, heard.value.run)
+        yield* idempotency.settle(keyed, run, heard.value.run)
         return { run: heard.value.run, isNew: false }
       }
     }

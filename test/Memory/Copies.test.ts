@@ -17,6 +17,7 @@ const model = Model.Scripted.make((request) => {
   if (last?.role === "tool") {
     return last.results[0]?.name === "forget" ? { toolCalls: [{ name: "remember", params: { text: "The heron's code is gold-7731." } }] } : "Done."
   }
+  if (last?.role === "user" && last.text.startsWith("Ask no more")) return { toolCalls: [{ name: "recall", params: { query: "heron" } }] }
   if (last?.role === "user" && last.text.startsWith("Ask")) return { toolCalls: [{ name: "forget", params: { id: "nothing" } }] }
   return { text: "Fine.", usage: { uncached: Math.ceil(JSON.stringify(request.messages).length / 3), output: 5 } }
 })
@@ -140,6 +141,15 @@ for (const { layer: database, name } of databases) {
         const rows = yield* sql`SELECT input_json, output_json FROM tool_executions WHERE org_id = ${org} AND run_id = 'old'`
         assert.deepStrictEqual(rows, [{ input_json: { for: "[FORGOTTEN]", n: 1 }, output_json: { text: "the \"[FORGOTTEN]\" of Ann" } }])
         assert.isUndefined((yield* (yield* AuditLog).verify({ org })).broken)
+        // What is kept now is where the content is to be found, which has no content of its own.
+        const { run } = yield* Conductor.run(clerk, "Ask no more.")
+        const places = sql`SELECT input_json, output_json FROM tool_executions WHERE org_id = ${org} AND run_id = ${run} ORDER BY id`
+        const before = yield* places
+        assert.isAbove(before.length, 0)
+        yield* memory.forget({ text: run.slice(0, 8) })
+        yield* memory.forget({ text: "call_1" })
+        assert.deepStrictEqual(yield* places, before)
+        yield* testing.check(run)
       }), 60_000)
   })
 }

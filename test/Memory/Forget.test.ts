@@ -48,7 +48,7 @@ const careful = Agent.make("careful", {
   plugins: [memoryPlugin({ scope: "org" })]
 })
 
-/** Every text of every table, where there are tables, with where it is. */
+/** Every column of every table, where there are tables, with where it is. */
 const everything = Effect.gen(function*() {
   const sql = yield* Effect.serviceOption(SqlClient.SqlClient)
   if (Option.isNone(sql)) {
@@ -61,15 +61,18 @@ const everything = Effect.gen(function*() {
       { column: "audit_logs", text: JSON.stringify(rows, (_, value: unknown) => typeof value === "bigint" ? `${value}` : value) },
       { column: "memories", text: JSON.stringify(facts) }]
   }
-  const columns = yield* sql.value<{ readonly table_name: string; readonly column_name: string }>`
-    SELECT c.table_name, c.column_name FROM information_schema.columns c
+  const columns = yield* sql.value<{ readonly table_name: string; readonly column_name: string; readonly data_type: string }>`
+    SELECT c.table_name, c.column_name, c.data_type FROM information_schema.columns c
     JOIN information_schema.tables t ON t.table_schema = c.table_schema AND t.table_name = c.table_name AND t.table_type = 'BASE TABLE'
-    WHERE c.table_schema = current_schema AND (c.data_type IN ('text', 'character varying', 'json', 'jsonb', 'tsvector', 'ARRAY') )`
-  return yield* Effect.forEach(columns, ({ column_name, table_name }) =>
-    Effect.map(
-      sql.value<{ readonly text: string }>`SELECT coalesce(string_agg(${sql.value(column_name)}::text, ' '), '') AS text FROM ${sql.value(table_name)}`,
+    WHERE c.table_schema = current_schema`
+  assert.isAbove(columns.length, 150)
+  return yield* Effect.forEach(columns, ({ column_name, data_type, table_name }) => {
+    const column = data_type === "bytea" ? sql.value`encode(${sql.value(column_name)}, 'escape')` : sql.value`${sql.value(column_name)}::text`
+    return Effect.map(
+      sql.value<{ readonly text: string }>`SELECT coalesce(string_agg(${column}, ' '), '') AS text FROM ${sql.value(table_name)}`,
       ([row]) => ({ column: `${table_name}.${column_name}`, text: row?.text ?? "" })
-    ))
+    )
+  })
 })
 
 /** The columns that hold a part of what is to be forgotten. */
@@ -132,6 +135,26 @@ for (const { layer: runtime, name } of runtimes([clerk, careful], model)) {
         yield* testing.check(run)
         yield* verified
         assert.deepStrictEqual(yield* memory.settle, [])
+      }), 60_000)
+
+    it.effect("goes from whatever a run was started with, told on its way, and ended for", () =>
+      Effect.gen(function*() {
+        const memory = yield* Memory.Memory
+        const conductor = yield* Conductor
+        const run = yield* Conductor.start(careful, `What is it? Then forget it: ${secret}`, {
+          metadata: { note: secret },
+          history: [{ role: "user", text: secret }, { role: "assistant", model: "outside:unknown", parts: [{ type: "text", text: secret }] }]
+        })
+        yield* memory.remember({ text: secret })
+        yield* Effect.flip(Conductor.result(run))
+        yield* conductor.send(run, `And mind: ${secret}`)
+        yield* conductor.cancel(run, `Because of ${secret}`)
+        yield* Effect.flip(Conductor.result(run))
+        assert.isAtLeast((yield* traces).length, 3)
+        assert.deepStrictEqual(yield* memory.forget({ text: secret }), { memories: 1, waiting: [] })
+        assert.deepStrictEqual(yield* traces, [])
+        yield* testing.check(run)
+        yield* verified
       }), 60_000)
 
     it.effect("is a tool, too: what the agent is asked to forget is gone when its run is over", () =>

@@ -64,7 +64,7 @@ interface Attempt {
 }
 
 /** The attempts on an endpoint, by method and path of the contract. */
-const attemptsOn = ({ approval, done, failed, keyId, waiting }: Belongings): Readonly<Record<string, ReadonlyArray<Attempt>>> => {
+const attemptsOn = ({ approval, done, fact, failed, keyId, waiting }: Belongings): Readonly<Record<string, ReadonlyArray<Attempt>>> => {
   const runs = [done, waiting, failed]
   const each = (path: (run: string) => string, how: Asked = {}) => runs.map((run): Attempt => ({ path: path(run), how, status: 404 }))
   const lists = (...paths: ReadonlyArray<string>) => paths.map((path): Attempt => ({ path, status: 200 }))
@@ -86,6 +86,10 @@ const attemptsOn = ({ approval, done, failed, keyId, waiting }: Belongings): Rea
     "GET /v1/sessions/{session}": [{ path: "/v1/sessions/failures", status: 404 }, { path: "/v1/sessions/refunds", status: 200 }],
     "GET /v1/approvals": lists("/v1/approvals"),
     "POST /v1/approvals/{id}": ["approved", "denied"].map((decision): Attempt => ({ path: `/v1/approvals/${approval}`, how: { body: { decision } }, status: 404 })),
+    "GET /v1/memories": lists("/v1/memories", "/v1/memories?scope=org", "/v1/memories?q=recipe", `/v1/memories?before=ffffffff-ffff-7fff-bfff-ffffffffffff`),
+    "POST /v1/memories": [{ path: "/v1/memories", how: { body: { text: "Ours is no secret." } }, status: 201 }],
+    "DELETE /v1/memories/{id}": [{ path: `/v1/memories/${fact.id}`, how: { method: "DELETE" }, status: 404 }],
+    "POST /v1/memories/forget": [{ text: "recipe" }, { scope: "org" }].map((body): Attempt => ({ path: "/v1/memories/forget", how: { body }, status: 200 })),
     "GET /v1/agents": lists("/v1/agents"),
     "GET /v1/tools": lists("/v1/tools"),
     "GET /v1/models": lists("/v1/models"),
@@ -113,7 +117,7 @@ const attemptsOn = ({ approval, done, failed, keyId, waiting }: Belongings): Rea
 /** What acme has, as acme sees it. */
 const seenBy = (key: string) =>
   Effect.map(
-    Effect.forEach(["/v1/runs", "/v1/sessions", "/v1/approvals", "/v1/budgets", "/v1/usage?by=org", "/v1/audit", "/v1/sessions/talk"], (path) => ask(path, { key })),
+    Effect.forEach(["/v1/runs", "/v1/sessions", "/v1/approvals", "/v1/budgets", "/v1/usage?by=org", "/v1/audit", "/v1/sessions/talk", "/v1/memories"], (path) => ask(path, { key })),
     (answers) => answers.map(({ body }) => body)
   )
 
@@ -138,7 +142,7 @@ for (const { layer: runtime, name } of variants) {
         assert.deepStrictEqual(Object.keys(attempts).toSorted(), operations.toSorted())
 
         const cutBefore = cuts()
-        const marks = [secret, theirs.done, theirs.waiting, theirs.failed, theirs.keyId, theirs.fact.id, "failures"]
+        const marks = [secret, theirs.done, theirs.waiting, theirs.failed, theirs.keyId, "failures"]
         for (const [operation, all] of Object.entries(attempts)) {
           for (const { how = {}, path, status } of all) {
             const answer = yield* ask(path, { ...how, key })

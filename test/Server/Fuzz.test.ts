@@ -28,7 +28,8 @@ for (const { layer: runtime, name } of stores) {
         const document = (yield* ask("/openapi.json")).body
         const { key } = yield* (yield* Keys).create({ org: OrgId.make("local"), name: "fuzzer", scopes: ["admin"], requestsPerMinute: 1_000_000_000 })
         const { body } = yield* ask("/v1/runs", { body: { input: "hello", session: "known" } })
-        const known = [body.run, "known", `${body.run}.1.1`]
+        const memory = yield* ask("/v1/memories", { body: { text: "It is known." } })
+        const known = [body.run, "known", `${body.run}.1.1`, memory.body.id]
         const connections = new http.Agent({ keepAlive: true, maxSockets: 32 })
         const chance = makeChance(`fuzz ${inject("seed")}`)
         const shots = Array.from({ length: count }, () => shotOf(chance, document, Redacted.value(key), known))

@@ -78,6 +78,8 @@ const sound: Readonly<Record<string, ReadonlyArray<unknown>>> = {
   "/v1/runs": [{ input: "hello" }, { input: "hello", agent: "nobody" }, { input: "x".repeat(3_000_000) }],
   "/v1/runs/{run}/messages": [{ text: "hello" }],
   "/v1/budgets": [{ scope: "session:known", limit: "100" }],
+  "/v1/memories": [{ text: "Herons are grey." }],
+  "/v1/memories/forget": [{ text: "grey" }],
   "/v1/keys": [{ name: "a key", scopes: ["runs:read"] }],
   "/v1/approvals/{id}": [{ decision: "approved" }]
 }
