@@ -1,4 +1,7 @@
 import * as Schema from "effect/Schema"
+import { readFile } from "node:fs/promises"
+import { createRequire } from "node:module"
+import * as path from "node:path"
 import { Worker } from "node:worker_threads"
 import type { Answer, Request, Settings } from "./EmbeddedWorker.ts"
 
@@ -38,7 +41,7 @@ export interface Session {
 export interface Care {
   /** The directory, or `memory`. */
   readonly where: string
-  readonly settings: Omit<Settings, "conductor-ai/Database/EmbeddedWorker" | "flow">
+  readonly settings: Omit<Settings, "conductor-ai/Database/EmbeddedWorker" | "flow" | "code">
   /** Milliseconds that one write of the driver may take. */
   readonly deadline: number
   /** Milliseconds that a cancelled statement may still take before the thread is ended. */
@@ -47,6 +50,21 @@ export interface Care {
 
 /** Milliseconds that closing the data files may take. */
 const closeLimit = 5000
+
+/** What is used of the global of that name, which is not among the types of a program for Node. */
+declare const WebAssembly: { readonly compile: (bytes: Uint8Array) => Promise<object> }
+
+let code: Promise<object | undefined> | undefined
+
+/**
+ * PGlite's code, compiled once for all threads of this process, so that a thread after the first opens in half of the time. Nothing
+ * where it is not beside the package, as in a bundle: then each thread finds it for itself.
+ */
+const compiled = (): Promise<object | undefined> =>
+  code ??= Promise.resolve(createRequire(import.meta.url).resolve("@electric-sql/pglite"))
+    .then((entry) => readFile(path.join(path.dirname(entry), "pglite.wasm")))
+    .then((bytes) => WebAssembly.compile(bytes))
+    .catch(() => undefined)
 
 /**
  * The database thread and the queue before it, seen from the main thread.
@@ -87,7 +105,7 @@ export class Backend {
     if (this.volatile && this.generations > 0) {
       return Promise.reject(this.error("was lost when its thread ended", "keep it in a directory if it must survive that"))
     }
-    const opened = this.stopping.then(() => this.start())
+    const opened = this.stopping.then(compiled).then((code) => this.start(code))
     this.opened = opened
     return opened
   }
@@ -149,12 +167,13 @@ export class Backend {
     return new EmbeddedError({ where: this.care.where, problem, remedy })
   }
 
-  private start(): Promise<void> {
+  private start(code: object | undefined): Promise<void> {
+    if (this.closed) throw this.error("was closed", "build its layer again")
     this.generations++
     const flow = new SharedArrayBuffer(8)
     this.flow = new Int32Array(flow)
     this.held = 0
-    const settings: Settings = { "conductor-ai/Database/EmbeddedWorker": true, ...this.care.settings, flow }
+    const settings: Settings = { "conductor-ai/Database/EmbeddedWorker": true, ...this.care.settings, flow, code }
     // The program runs from TypeScript sources in development and from compiled files when installed.
     const extension = import.meta.url.endsWith(".ts") ? "ts" : "js"
     const worker = new Worker(new URL(`./EmbeddedWorker.${extension}`, import.meta.url), {

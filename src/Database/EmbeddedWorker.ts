@@ -22,6 +22,8 @@ export interface Settings {
   readonly fsync: boolean
   /** Bytes sent and bytes consumed, as counters that wrap: what keeps a large answer from piling up in the main thread. */
   readonly flow: SharedArrayBuffer
+  /** PGlite's code as a module of WebAssembly, where this process has compiled it; else PGlite compiles it. */
+  readonly code: object | undefined
 }
 
 /** What the main thread asks. */
@@ -92,7 +94,10 @@ const syncTree = (dir: string) => {
 }
 
 const open = async (settings: Settings) => {
-  const options: PGliteOptions = settings.load === undefined ? {} : { loadDataDir: new Blob([settings.load]) }
+  const options: PGliteOptions = {
+    ...(settings.code === undefined ? {} : { pgliteWasmModule: settings.code }),
+    ...(settings.load === undefined ? {} : { loadDataDir: new Blob([settings.load]) })
+  }
   if (settings.dataDir === undefined) return PGlite.create(options)
   const fresh = !fs.existsSync(path.join(settings.dataDir, "PG_VERSION"))
   if (!settings.fsync) return PGlite.create({ ...options, fs: new NodeFS(settings.dataDir) })

@@ -6,7 +6,7 @@ import * as net from "node:net"
 import { inject } from "vitest"
 import { Database } from "../../src/Database.ts"
 import { targetOf } from "../../src/Database/Postgres.ts"
-import { freshPostgres, scratchPath } from "../support/databases.ts"
+import { freshDirectory, freshPostgres, scratchPath } from "../support/databases.ts"
 
 const target = (url: string) => targetOf(Redacted.make(url))
 
@@ -165,7 +165,7 @@ describe("Database.layer", () => {
 
   it.live("embeds one in CONDUCTOR_DATA_DIR without a URL", () =>
     Effect.gen(function*() {
-      const dir = scratchPath("chosen")
+      const dir = yield* freshDirectory
       const context = yield* chosenBy({ CONDUCTOR_DATA_DIR: dir, CONDUCTOR_DATABASE_FSYNC: "false", CONDUCTOR_DATABASE_TIMEOUT: "700 millis" })
       const database = Context.get(context, Database)
       assert.strictEqual(database.description, dir)
@@ -173,7 +173,7 @@ describe("Database.layer", () => {
       const sql = Context.get(context, SqlClient.SqlClient)
       const error = yield* Effect.flip(sql`SELECT count(*) FROM generate_series(1, 100000000000)`)
       assert.include(error.message, "700 ms")
-      const without = yield* Effect.scoped(chosenBy({ CONDUCTOR_DATA_DIR: scratchPath("chosen") }))
+      const without = yield* Effect.scoped(chosenBy({ CONDUCTOR_DATA_DIR: yield* freshDirectory }))
       assert.strictEqual(Context.get(without, Database).durability, "power loss")
     }))
 

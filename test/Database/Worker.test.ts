@@ -21,7 +21,7 @@ const served = Effect.fnUntraced(function*(settings: { readonly dataDir?: string
   })
   const flow = new SharedArrayBuffer(8)
   yield* Effect.promise(() =>
-    serve(port2, { "conductor-ai/Database/EmbeddedWorker": true, dataDir: settings.dataDir, load: settings.load, fsync: settings.fsync ?? false, flow })
+    serve(port2, { "conductor-ai/Database/EmbeddedWorker": true, dataDir: settings.dataDir, load: settings.load, fsync: settings.fsync ?? false, flow, code: undefined })
   )
   const ask = (request: Request) => Effect.suspend(() => {
     port1.postMessage(request)
