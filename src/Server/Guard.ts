@@ -8,7 +8,7 @@ import * as Semaphore from "effect/Semaphore"
 import * as HttpMethod from "effect/http/HttpMethod"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import { Authorization, BadRequest, Forbidden, KeyMissing, Needs, RequestTimeout } from "../Api.ts"
-import { allows, CurrentOrg, CurrentPrincipal, KeyId, KeyRate, Keys, principalOf, type Scope } from "../Org.ts"
+import { allows, CurrentOrg, CurrentPrincipal, Keys, principalOf, type Scope } from "../Org.ts"
 import { checkOrigin, cookieOf } from "./Browser.ts"
 import { Limits } from "./Limits.ts"
 import { isAbout, Standing } from "./Request.ts"
@@ -55,11 +55,14 @@ const body = Effect.gen(function*() {
 /** What a browser may do that is signed in. */
 const looking: ReadonlyArray<Scope> = ["runs:read", "approvals:decide"]
 
+/** Whether whoever was let in would be again. A database that does not answer says nothing about that. */
+const stands = <E extends { readonly _tag: string }>(refused: E["_tag"], look: Effect.Effect<unknown, E>) =>
+  Effect.match(look, { onSuccess: () => true, onFailure: (error) => error._tag !== refused })
+
 /** Lets a request through whose key is good, has the scope and is within its rate; what it does is done for the key's organisation. */
 export const layer = Layer.effect(Authorization, Effect.gen(function*() {
   const keys = yield* Keys
   const tickets = yield* Tickets
-  const rate = yield* KeyRate
   const { reads } = yield* Limits
   // However many read, and however long: what runs append and renew waits for a few of them at most.
   const reading = Semaphore.makeUnsafe(reads)
@@ -72,23 +75,23 @@ export const layer = Layer.effect(Authorization, Effect.gen(function*() {
     const pass = yield* tickets.find(cookie.value)
     if (HttpMethod.hasBody(request.method)) yield* checkOrigin(request)
     const by = browserOf(pass)
-    const standing = Effect.match(tickets.find(cookie.value), { onSuccess: () => true, onFailure: () => false })
-    return { org: pass.org, by, id: KeyId.make(by), scopes: looking, requestsPerMinute: rate, standing }
+    return { org: pass.org, by, scopes: looking, admit: tickets.admit(pass), standing: stands("SignedOut", tickets.find(cookie.value)) }
   })
 
   /** Who has a key. */
   const bearer = (credential: Redacted.Redacted) =>
     Effect.map(keys.verify(credential), (principal) => ({
-      ...principal,
+      org: principal.org,
       by: principalOf(principal),
-      // A database that does not answer says nothing about the key.
-      standing: Effect.as(keys.verify(credential), true).pipe(Effect.catch((error) => Effect.succeed(error._tag !== "KeyRefused")))
+      scopes: principal.scopes,
+      admit: keys.admit(principal),
+      standing: stands("KeyRefused", keys.verify(credential))
     }))
 
   return Authorization.of({
     bearer: Effect.fnUntraced(function*(handled, { credential, endpoint }) {
       const caller = yield* Redacted.value(credential) === "" ? browser : bearer(credential)
-      yield* keys.admit(caller)
+      yield* caller.admit
       const scope = Context.get(endpoint.annotations, Needs)
       if (!allows(caller, scope)) return yield* new Forbidden({ scope })
       const { by, org } = caller

@@ -1,13 +1,15 @@
 import { createHash, timingSafeEqual } from "node:crypto"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Hex from "effect/encoding/Hex"
+import * as RateLimiter from "effect/persistence/RateLimiter"
 import { SignedOut } from "../Api.ts"
-import { CurrentPrincipal, keyOf, Keys } from "../Org.ts"
+import { CurrentPrincipal, keyOf, KeyRate, Keys, RateLimited } from "../Org.ts"
 import type { OrgId, StorageFailed } from "../Run.ts"
 
 /** Milliseconds for which a ticket is good. */
@@ -93,6 +95,8 @@ export class Tickets extends Context.Service<Tickets, {
   readonly trade: (ticket: Redacted.Redacted) => Effect.Effect<Entered, SignedOut | StorageFailed>
   /** The browser that has this cookie. One that was let in on behalf of a key is let out with that key. */
   readonly find: (cookie: Redacted.Redacted) => Effect.Effect<Pass, SignedOut | StorageFailed>
+  /** Counts a request of a browser against what a key may ask for in a minute. */
+  readonly admit: (browser: Pass) => Effect.Effect<void, RateLimited>
   /** Signs a browser out. Again is harmless. */
   readonly end: (cookie: Redacted.Redacted) => Effect.Effect<void>
 }>()("conductor-ai/Server/Tickets") {
@@ -101,6 +105,9 @@ export class Tickets extends Context.Service<Tickets, {
     const keys = yield* Keys
     const tickets = makePasses(random, ticketLife)
     const browsers = makePasses(random, browserLife)
+
+    const limit = yield* KeyRate
+    const limiter = yield* Effect.provide(RateLimiter.make, RateLimiter.layerStoreMemory)
 
     const stands = ({ by, org }: Pass) => {
       const key = keyOf(by)
@@ -123,6 +130,17 @@ export class Tickets extends Context.Service<Tickets, {
         if (pass === undefined || !(yield* stands(pass))) return yield* new SignedOut({ reason: "cookie" })
         return pass
       }),
+      admit: ({ id }) =>
+        limiter.consume({ algorithm: "token-bucket", onExceeded: "fail", window: "1 minute", limit, key: id }).pipe(
+          Effect.catchReason(
+            "RateLimiterError",
+            "RateLimitExceeded",
+            ({ retryAfter }) => Effect.fail(new RateLimited({ limit, retryAfterMs: Math.ceil(Duration.toMillis(retryAfter)) })),
+            // The counts are in the memory of this process, where nothing can fail.
+            Effect.die
+          ),
+          Effect.asVoid
+        ),
       end: Effect.fn("Tickets.end")((cookie) => Effect.asVoid(browsers.take(cookie)))
     })
   }))
