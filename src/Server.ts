@@ -7,6 +7,7 @@ import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import * as HttpApiScalar from "effect/http-api/HttpApiScalar"
 import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
 import * as HttpRouter from "effect/http/HttpRouter"
+import * as HttpServer from "effect/http/HttpServer"
 import { Api, type ApiError, Failures } from "./Api.ts"
 import { Idempotency } from "./Idempotency.ts"
 import * as Approvals from "./Server/Approvals.ts"
@@ -20,7 +21,7 @@ import { makeDoor } from "./Server/Door.ts"
 import * as Guard from "./Server/Guard.ts"
 import * as Keys from "./Server/Keys.ts"
 import { Limits } from "./Server/Limits.ts"
-import * as Listeners from "./Server/Listeners.ts"
+import { claim } from "./Server/Listeners.ts"
 import { makeNodeServer } from "./Server/Node.ts"
 import * as Runs from "./Server/Runs.ts"
 import * as Sessions from "./Server/Sessions.ts"
@@ -80,14 +81,15 @@ export const layer = ({ host = "127.0.0.1", origins = [], port = 8787 }: Options
   Layer.unwrap(Effect.gen(function*() {
     const limits = yield* Limits
     const { close, server } = makeNodeServer(limits)
-    const listen = yield* Listeners.claim(host, port)
+    const listen = yield* claim(host, port)
     return HttpRouter.serve(Layer.merge(routes, more), {
       disableLogger: true,
       disableListenLog: true,
       // Names of sessions are as long as that when they are written in a path.
       routerConfig: { maxParamLength: 2_000 }
     }).pipe(
-      Layer.merge(Layer.effectDiscard(Effect.andThen(Listeners.share(server, listen), Effect.addFinalizer(() => close)))),
+      Layer.merge(Layer.effectDiscard(Effect.andThen(HttpServer.HttpServer, server.share(listen)))),
+      Layer.merge(Layer.effectDiscard(Effect.addFinalizer(() => close))),
       Layer.provideMerge(Draining.layer),
       Layer.provideMerge(NodeHttpServer.layerServer(() => server, { ...listen, gracefulShutdownTimeout: "3 seconds" })),
       Layer.provide(NodeHttpServer.layerHttpServices),
