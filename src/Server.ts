@@ -7,7 +7,7 @@ import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import * as HttpApiScalar from "effect/http-api/HttpApiScalar"
 import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
 import * as HttpRouter from "effect/http/HttpRouter"
-import type * as HttpServer from "effect/http/HttpServer"
+import * as HttpServer from "effect/http/HttpServer"
 import * as UrlParams from "effect/http/UrlParams"
 import { Api, type ApiError, Failures } from "./Api.ts"
 import { Idempotency } from "./Idempotency.ts"
@@ -23,7 +23,7 @@ import { makeDoor } from "./Server/Door.ts"
 import * as Guard from "./Server/Guard.ts"
 import * as Keys from "./Server/Keys.ts"
 import { Limits } from "./Server/Limits.ts"
-import * as Listeners from "./Server/Listeners.ts"
+import { claim } from "./Server/Listeners.ts"
 import * as Memories from "./Server/Memories.ts"
 import { makeNodeServer } from "./Server/Node.ts"
 import * as Runs from "./Server/Runs.ts"
@@ -90,14 +90,15 @@ export const layer = ({ host = "127.0.0.1", origins = [], port = 8787 }: Options
   Layer.unwrap(Effect.gen(function*() {
     const limits = yield* Limits
     const { close, server } = makeNodeServer(limits)
-    const listen = yield* Listeners.claim(host, port)
+    const listen = yield* claim(host, port)
     return HttpRouter.serve(Layer.merge(routes, more), {
       disableLogger: true,
       disableListenLog: true,
       // Names of sessions are as long as that when they are written in a path.
       routerConfig: { maxParamLength: 2_000 }
     }).pipe(
-      Layer.merge(Layer.effectDiscard(Effect.andThen(Listeners.share(server, listen), Effect.addFinalizer(() => close)))),
+      Layer.merge(Layer.effectDiscard(Effect.andThen(HttpServer.HttpServer, server.share(listen)))),
+      Layer.merge(Layer.effectDiscard(Effect.addFinalizer(() => close))),
       Layer.provideMerge(Layer.mergeAll(Draining.layer, Tickets.layer, unsaid)),
       Layer.provideMerge(NodeHttpServer.layerServer(() => server, { ...listen, gracefulShutdownTimeout: "3 seconds" })),
       Layer.provide(NodeHttpServer.layerHttpServices),

@@ -1,7 +1,6 @@
-import { type AddressInfo, createServer, type ListenOptions, type Server } from "node:net"
+import { Server } from "node:http"
+import { type AddressInfo, createServer, type ListenOptions, type Server as Listener } from "node:net"
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
-import * as HttpServer from "effect/http/HttpServer"
 import { ServeError } from "effect/http/HttpServerError"
 
 /**
@@ -19,7 +18,7 @@ const sockets = 64
 /** Whether the system spreads connections over sockets of one port: Linux does. */
 const canShare = process.platform === "linux"
 
-const listening = (server: Server, options: ListenOptions): Effect.Effect<number, ServeError> =>
+const listening = (server: Listener, options: ListenOptions): Effect.Effect<number, ServeError> =>
   Effect.callback((resume) => {
     const failed = (cause: Error) => resume(Effect.fail(new ServeError({ cause })))
     server.once("error", failed)
@@ -30,7 +29,7 @@ const listening = (server: Server, options: ListenOptions): Effect.Effect<number
     })
   })
 
-const closed = (server: Server) => Effect.callback<void>((resume) => void server.close(() => resume(Effect.void)))
+const closed = (server: Listener) => Effect.callback<void>((resume) => void server.close(() => resume(Effect.void)))
 
 /** How to listen on a port that nobody else has: sockets that share one would let another server in unnoticed. */
 export const claim = Effect.fnUntraced(function*(host: string, port: number): Effect.fn.Return<ListenOptions, ServeError> {
@@ -41,21 +40,30 @@ export const claim = Effect.fnUntraced(function*(host: string, port: number): Ef
   return { host, port: claimed, backlog, reusePort: true }
 })
 
-/** Takes connections for a server on further sockets of its port, as long as the scope lasts. */
-export const share = Effect.fnUntraced(function*(server: Server, options: ListenOptions): Effect.fn.Return<
-  void,
-  never,
-  HttpServer.HttpServer | Scope.Scope
-> {
-  // It listens by now.
-  yield* HttpServer.HttpServer
-  if (options.reusePort !== true) return
-  for (let count = 1; count < sockets; count++) {
-    const another = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => server.emit("connection", socket))
-    yield* Effect.acquireRelease(
-      // The server listens without it too.
-      Effect.ignore(listening(another, options)),
-      () => Effect.sync(() => another.close())
-    )
+/** A server that takes its connections on several sockets, and is closed when all of them are. */
+export class SharedServer extends Server {
+  readonly #others: Array<Listener> = []
+
+  /** Takes connections on further sockets of its port, until it is closed. */
+  share(options: ListenOptions): Effect.Effect<void> {
+    if (options.reusePort !== true) return Effect.void
+    return Effect.forEach(Array.from({ length: sockets - 1 }), () => {
+      const other = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.emit("connection", socket))
+      return Effect.matchEffect(listening(other, options), {
+        // It listens without this one too.
+        onFailure: () => Effect.void,
+        onSuccess: () => Effect.sync(() => this.#others.push(other))
+      })
+    }, { discard: true })
   }
-})
+
+  override close(done?: (error?: Error) => void): this {
+    const others = this.#others.splice(0)
+    let open = others.length + 1
+    const one = (error?: Error) => {
+      if (--open === 0) done?.(error)
+    }
+    for (const other of others) other.close(() => one())
+    return super.close(one)
+  }
+}

@@ -1,9 +1,9 @@
-import { createServer } from "node:http"
 import * as Effect from "effect/Effect"
 import type { Duplex } from "node:stream"
 import { BadRequest, HeadersTooLarge, RequestTimeout } from "../Api.ts"
 import { encoded } from "./Answer.ts"
 import type { RequestLimits } from "./Limits.ts"
+import { SharedServer } from "./Listeners.ts"
 
 /** How long requests under way may take when the server closes. */
 const patience = "2 seconds"
@@ -27,7 +27,7 @@ const refuse = (limits: RequestLimits) => (error: NodeJS.ErrnoException, socket:
 
 /** Node's server within limits, and how it lets go of connections that are still there some time after it was to close. */
 export const makeNodeServer = (limits: RequestLimits) => {
-  const server = createServer({
+  const server = new SharedServer({
     maxHeaderSize: limits.headerBytes,
     headersTimeout: limits.headersMs,
     // Handlers end slow bodies sooner and in words; this is for those that nobody reads.
