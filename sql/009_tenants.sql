@@ -167,8 +167,8 @@ BEGIN
     FOR UPDATE SKIP LOCKED
   );
   DELETE FROM sessions WHERE org_id = p_org AND id = ANY (v_sessions);
-  DELETE FROM budgets WHERE org_id = p_org AND reserved_usd = 0 AND scope = ANY (
-    ARRAY(SELECT 'run:' || u.id FROM unnest(v_runs) AS u (id)) || ARRAY(SELECT 'session:' || u.id FROM unnest(v_sessions) AS u (id)));
+  -- What a session may spend stays: it is begun again by its name.
+  DELETE FROM budgets WHERE org_id = p_org AND reserved_usd = 0 AND scope IN (SELECT 'run:' || u.id FROM unnest(v_runs) AS u (id));
   RETURN jsonb_build_object('runs', cardinality(v_runs), 'events', v_events, 'calls', v_calls, 'commands', v_commands,
     'sessions', cardinality(v_sessions));
 END

@@ -1,12 +1,12 @@
 import * as Schema from "effect/Schema"
 
-/** The name or id that an organisation was to have cannot be used. */
+/** What an organisation was to be called, or how long its runs were to be kept, cannot be used. */
 export class OrgInvalid extends Schema.TaggedError<OrgInvalid>()("OrgInvalid", {
   org: Schema.String,
   problem: Schema.String
 }) {
   override get message() {
-    return `The organisation "${this.org}" cannot be made so: ${this.problem}`
+    return `The organisation "${this.org}" cannot be so: ${this.problem}`
   }
 }
 

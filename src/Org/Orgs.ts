@@ -16,6 +16,14 @@ const pattern = /^[a-z0-9][a-z0-9._-]{0,62}$/i
 /** The longest name of an organisation or a key, in characters. */
 export const maxName = 200
 
+/** The most days that the database counts; more than five million years. */
+const maxDays = 2_147_483_647
+
+const checkDays = (org: string, days: number | null): Effect.Effect<void, OrgInvalid> =>
+  days === null || (Number.isSafeInteger(days) && days >= 1 && days <= maxDays)
+    ? Effect.void
+    : Effect.fail(new OrgInvalid({ org, problem: `its runs are kept for a whole number of days from 1 to ${maxDays}, or for good.` }))
+
 const makeOrgs = Effect.fnUntraced(function*(tenants: Tenants) {
   const audit = yield* AuditLog
 
@@ -28,6 +36,7 @@ const makeOrgs = Effect.fnUntraced(function*(tenants: Tenants) {
       return yield* new OrgInvalid({ org: id, problem: `its name has 1 to ${maxName} characters.` })
     }
     const retentionDays = options?.retentionDays ?? null
+    yield* checkDays(id, retentionDays)
     const org: Org = { id: OrgId.make(id), name: clean(name.trim()), createdAt: yield* Clock.currentTimeMillis, retentionDays }
     const principal = yield* CurrentPrincipal
     return yield* tenants.atomic(Effect.gen(function*() {
@@ -39,6 +48,7 @@ const makeOrgs = Effect.fnUntraced(function*(tenants: Tenants) {
   })
 
   const retain = Effect.fn("Orgs.retain")(function*(id: OrgId, retentionDays: number | null) {
+    yield* checkDays(id, retentionDays)
     const principal = yield* CurrentPrincipal
     yield* tenants.atomic(Effect.gen(function*() {
       if (!(yield* tenants.retain(id, retentionDays))) return yield* new OrgNotFound({ org: id })
@@ -65,7 +75,7 @@ export class Orgs extends Context.Service<Orgs, {
   /** All of them, by id: those that were made, and on a database also those that something was only run for. */
   readonly list: Effect.Effect<ReadonlyArray<Org>, StorageFailed>
   /** Sets for how many days finished runs are kept; null keeps them for good. As the current principal. */
-  readonly retain: (id: OrgId, days: number | null) => Effect.Effect<void, OrgNotFound | StorageFailed>
+  readonly retain: (id: OrgId, days: number | null) => Effect.Effect<void, OrgInvalid | OrgNotFound | StorageFailed>
 }>()("conductor-ai/Org/Orgs") {
   /** Organisations in Postgres. */
   static readonly layer = Layer.effect(Orgs, Effect.flatMap(makeSql, makeOrgs))

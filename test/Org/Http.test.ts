@@ -9,6 +9,8 @@ import { ask, type Asked, keyOf, type Loose, served } from "../support/api.ts"
 import { runtimes, scripted } from "../support/conductors.ts"
 import { embedded, postgres } from "../support/databases.ts"
 import { cuts, mutant } from "../support/mutant.ts"
+import { bouncer, pgbouncer, pooled } from "../support/pooler.ts"
+import { supabaseDatabase } from "../support/supabase.ts"
 
 const refund = Tool.make("refund", { description: "Gives money back.", parameters: Schema.Struct({ order: Schema.String }), success: Schema.String, effect: "unsafe", approval: true })
 const shop = Plugin.make("shop", { tools: [refund], handlers: { refund: () => Effect.succeed("refunded") } })
@@ -123,7 +125,12 @@ const seenBy = (key: string) =>
 
 const variants = [
   ...runtimes([clerk], provider),
-  ...[{ name: "pglite", database: embedded }, { name: "postgres", database: postgres }].map(({ database, name }) => ({
+  ...[
+    { name: "pglite", database: embedded },
+    { name: "postgres", database: postgres },
+    { name: "supabase", database: supabaseDatabase },
+    ...(pgbouncer === undefined ? [] : [{ name: "behind pgbouncer", database: pooled((url) => bouncer(pgbouncer ?? "", url)) }])
+  ].map(({ database, name }) => ({
     name: `${name}, of a program that forgets every WHERE`,
     layer: mutant(Conductor.layerDatabase({ agents: [clerk], models: scripted(provider), database })) as ReturnType<typeof runtimes>[number]["layer"] // it has no tables in memory, which nobody here asks for
   }))

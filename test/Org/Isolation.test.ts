@@ -3,7 +3,7 @@
  * every `org_id = …` taken out of every statement of the program: the database holds the line.
  */
 import { assert, describe, it, layer } from "@effect/vitest"
-import { Effect, Layer, Option, Redacted, Result, Schema, type Scope, Stream } from "effect"
+import { Effect, type Layer, Option, Result, Schema, Stream } from "effect"
 import { SqlClient } from "effect/sql"
 import { Approval } from "../../src/Approval.ts"
 import { Database, type DatabaseLayer } from "../../src/Database.ts"
@@ -14,10 +14,10 @@ import { RunLog, Store } from "../../src/RunLog.ts"
 import { Sessions } from "../../src/Session.ts"
 import { Export } from "../../src/testing.ts"
 import { scripted } from "../support/conductors.ts"
-import { embedded, freshPostgres, postgres } from "../support/databases.ts"
+import { embedded, postgres } from "../support/databases.ts"
 import { cuts, mutant } from "../support/mutant.ts"
-import { bouncer, double, pgbouncer, type Pooler } from "../support/pooler.ts"
-import { ownServer, supabase } from "../support/supabase.ts"
+import { bouncer, double, pgbouncer, pooled, type Pooler } from "../support/pooler.ts"
+import { ownServer, supabaseDatabase } from "../support/supabase.ts"
 
 const refund = Tool.make("refund", { description: "Gives money back.", parameters: Schema.Struct({ order: Schema.String }), success: Schema.String, effect: "unsafe", approval: true })
 const ship = Tool.make("ship", { description: "Ships.", success: Schema.String, effect: "reconcilable" })
@@ -242,15 +242,6 @@ const suite = (name: string, runtime: Runtime, also: Effect.Effect<void, never, 
 }
 
 const runtimeOn = (database: DatabaseLayer) => Conductor.layerDatabase({ agents: [agent], models: scripted(provider), database })
-
-const supabaseDatabase: DatabaseLayer = Layer.unwrap(Effect.map(supabase, ({ url }) => Database.layerPostgres({ url })))
-
-/** A Postgres behind a pooler, migrated through it. */
-const pooled = (open: (url: string) => Effect.Effect<{ readonly url: string }, never, Scope.Scope>): DatabaseLayer =>
-  Layer.unwrap(Effect.gen(function*() {
-    const { url } = yield* freshPostgres({ template: false })
-    return Database.layerPostgres({ url: Redacted.make((yield* open(Redacted.value(url))).url) })
-  }))
 
 suite("memory", Conductor.layerMemory({ agents: [agent], models: scripted(provider) }) as Runtime)
 suite("postgres", runtimeOn(postgres))

@@ -38,6 +38,13 @@ for (const { layer: store, name } of tenants) {
         yield* orgs.retain(id, null)
         assert.strictEqual(Option.getOrThrow(yield* orgs.find(id)).retentionDays, null)
         assert.strictEqual((yield* Effect.flip(orgs.retain(OrgId.make("nobody"), 1)))._tag, "OrgNotFound")
+        for (const days of [0, -1, 1.5, 2 ** 31, Number.NaN]) {
+          const errors = [yield* Effect.flip(orgs.retain(id, days)), yield* Effect.flip(orgs.create("brief", "Brief", { retentionDays: days }))]
+          for (const error of errors) {
+            assert.strictEqual(error._tag, "OrgInvalid", String(days))
+            assert.match(error.message, /a whole number of days from 1/)
+          }
+        }
         const rows = yield* (yield* AuditLog).list({ org: id, limit: 10 })
         assert.deepStrictEqual(rows.map((row) => [row.tool, row.principal, row.target, row.input]), [
           ["org.retain", "local", "org:retained", { retentionDays: null }],

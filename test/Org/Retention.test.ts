@@ -86,7 +86,9 @@ for (const { layer: database, name } of databases) {
         assert.deepInclude(gone, { runs: 2, commands: 1, sessions: 2 })
         assert.isAbove(gone.events, 10)
         assert.isAbove(gone.calls, 2)
-        assert.deepInclude(yield* rowsOf(org), { ...nothing, runs: 1, run_events: recent.turns * 2 + 3, model_calls: 1, sessions: 1 })
+        assert.deepInclude(yield* rowsOf(org), { ...nothing, runs: 1, run_events: recent.turns * 2 + 3, model_calls: 1, sessions: 1, budgets: 1 })
+        // Who begins the conversation again may spend no more than before.
+        assert.deepStrictEqual((yield* (yield* Budget).list(org)).map(({ limit, scope }) => [scope, limit]), [[`session:${talked.session}`, Money.usd("5")]])
         assert.strictEqual((yield* rowsOf(other))["runs"], 1)
         for (const run of [talked.run, asked]) {
           assert.strictEqual((yield* Effect.flip(as(Conductor.result(run))))._tag, "RunNotFound")

@@ -2,12 +2,13 @@
  * A transaction pooler between a test and Postgres: pgbouncer where it is installed, and a double of it that gives every transaction
  * another connection than the one before, so that whatever a transaction left behind in its session would be seen by somebody else.
  */
-import { Effect } from "effect"
+import { Effect, Layer, Redacted, type Scope } from "effect"
 import { execFileSync, spawn } from "node:child_process"
 import * as fs from "node:fs"
 import * as net from "node:net"
 import * as path from "node:path"
-import { scratchPath } from "./databases.ts"
+import { Database, type DatabaseLayer } from "../../src/Database.ts"
+import { freshPostgres, scratchPath } from "./databases.ts"
 import { freePort } from "./server.ts"
 
 /** The message of a protocol type with its body. */
@@ -204,3 +205,10 @@ export const bouncer = (program: string, address: string) =>
     }),
     ({ child }) => Effect.sync(() => child.kill("SIGKILL"))
   )
+
+/** A Postgres behind a pooler, migrated through it. */
+export const pooled = (open: (url: string) => Effect.Effect<{ readonly url: string }, never, Scope.Scope>): DatabaseLayer =>
+  Layer.unwrap(Effect.gen(function*() {
+    const { url } = yield* freshPostgres({ template: false })
+    return Database.layerPostgres({ url: Redacted.make((yield* open(Redacted.value(url))).url) })
+  }))

@@ -1,7 +1,8 @@
 /** A server as Supabase has it: its roles, of which the one that is given out is no superuser, and its `auth` schema. */
 import { PgClient } from "@effect/sql-pg"
-import { Effect, Redacted } from "effect"
+import { Effect, Layer, Redacted } from "effect"
 import * as Reactivity from "effect/reactivity/Reactivity"
+import { Database, type DatabaseLayer } from "../../src/Database.ts"
 import { scratchPath } from "./databases.ts"
 import { makeServer } from "./server.ts"
 
@@ -57,3 +58,6 @@ export const supabase = Effect.gen(function*() {
   )
   return { url: as("project", "project") }
 })
+
+/** A database as Supabase has it, migrated by whom a project is given. */
+export const supabaseDatabase: DatabaseLayer = Layer.unwrap(Effect.map(supabase, ({ url }) => Database.layerPostgres({ url })))
