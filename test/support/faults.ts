@@ -186,7 +186,7 @@ export const transportFaults = (name: string, asked: Asking, { begins, begun, en
         const body = begun + rest
         const { answer } = yield* answerOf({ body, pieces: 40, gap: 50 })
         assert.strictEqual(answer?.finish, "stop")
-      }).pipe(Effect.provideService(IdleTimeout, Duration.millis(800))), 20_000)
+      }).pipe(Effect.provideService(IdleTimeout, Duration.millis(400))), 20_000)
 
     it.effect("by default a minute of the clock passes", () =>
       Effect.scoped(Effect.gen(function*() {
