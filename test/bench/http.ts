@@ -71,9 +71,9 @@ export const overHttp = async (server: Server): Promise<void> => {
     }
     await Promise.all(Array.from({ length: runs }, (_, index) => one(index)))
     const wall = performance.now() - begun
-    const felt = once(pulse, "message") as Promise<[{ readonly kept: ReadonlyArray<number>; readonly anew: ReadonlyArray<number> }]> // what it sends
+    const felt = once(pulse, "message") as Promise<[{ readonly kept: ReadonlyArray<number>; readonly anew: ReadonlyArray<number>; readonly lag: number }]> // what it sends
     pulse.postMessage("report", [])
-    const [{ anew, kept }] = await felt
+    const [{ anew, kept, lag }] = await felt
     const used = message<{ readonly peak: number; readonly p99: number; readonly max: number }>(child)
     child.send("report")
     const { max, p99, peak } = await used
@@ -94,7 +94,8 @@ export const overHttp = async (server: Server): Promise<void> => {
       ["GET /health max ms", figure(Math.max(...kept))],
       ["GET /health p50 ms, each on a new connection", figure(percentile(anew, 0.5))],
       ["GET /health p99 ms, each on a new connection", figure(percentile(anew, 0.99))],
-      ["GET /health max ms, each on a new connection", figure(Math.max(...anew))]
+      ["GET /health max ms, each on a new connection", figure(Math.max(...anew))],
+      ["lag of who asks, max ms", figure(lag)]
     ])
     agent.destroy()
   } finally {

@@ -1,5 +1,6 @@
 /** Asks a server how it is until it is told to report, on a connection that is kept and on a new one each time, in milliseconds. */
 import * as http from "node:http"
+import { monitorEventLoopDelay } from "node:perf_hooks"
 import { setTimeout } from "node:timers/promises"
 import { parentPort, workerData } from "node:worker_threads"
 
@@ -17,6 +18,9 @@ const asked = (connection: http.Agent | false) =>
 const kept: Array<number> = []
 const anew: Array<number> = []
 const over = new AbortController()
+// Whoever is late himself hears late.
+const lag = monitorEventLoopDelay({ resolution: 5 })
+lag.enable()
 
 parentPort?.once("message", () => over.abort())
 const feel = async (connection: http.Agent | false, felt: Array<number>) => {
@@ -27,4 +31,4 @@ const feel = async (connection: http.Agent | false, felt: Array<number>) => {
 }
 await Promise.all([feel(agent, kept), feel(false, anew)])
 agent.destroy()
-parentPort?.postMessage({ kept, anew }, [])
+parentPort?.postMessage({ kept, anew, lag: lag.max / 1e6 }, [])
