@@ -14,7 +14,7 @@ import { FlushPatience, Store, Tables } from "./RunLog.ts"
 
 export { askedFor } from "./Approval/Asked.ts"
 export * from "./Approval/Error.ts"
-export { projection, type Request, rewriteComments, type Status } from "./Approval/Request.ts"
+export { projection, type Request, rewriteComments, rewriteDigests, type Status } from "./Approval/Request.ts"
 
 /** JSON with the members of each object in the order of their names. */
 const canonical = (value: unknown): unknown =>

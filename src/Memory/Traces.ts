@@ -6,7 +6,7 @@ import { readerOf } from "../Database.ts"
 import type { OrgId, RunId } from "../Run.ts"
 import type { Erasure, Traces } from "./Shelf.ts"
 import { atomically, mayHold, reply } from "./Sql.ts"
-import { fromCommand, fromEvent, shortenedMark, type TakeOut } from "./TakeOut.ts"
+import { fromCommand, fromEvent, fromRequest, shortenedMark, type TakeOut } from "./TakeOut.ts"
 
 /** Runs that are looked through at a time. */
 const page = 200
@@ -29,6 +29,8 @@ interface Changes {
   readonly calls: Set<string>
   readonly commands: Array<{ readonly id: string; readonly payload: string }>
   readonly comments: Array<string>
+  /** Requests for approval of these calls. */
+  readonly digests: Array<string>
 }
 
 const contentOf = Schema.decodeUnknownSync(Schema.Array(Schema.Struct({
@@ -56,7 +58,7 @@ export const makeTraces = Effect.gen(function*() {
   const changesIn = Effect.fnUntraced(function*({ org, texts }: Erasure, take: TakeOut, runs: ReadonlyArray<RunId>) {
     const changes = new Map<RunId, Changes>()
     const of = (run: RunId): Changes => {
-      const known = changes.get(run) ?? { events: [], calls: new Set(), commands: [], comments: [] }
+      const known = changes.get(run) ?? { events: [], calls: new Set(), commands: [], comments: [], digests: [] }
       changes.set(run, known)
       return known
     }
@@ -69,6 +71,15 @@ export const makeTraces = Effect.gen(function*() {
       if (taken === undefined) continue
       of(run_id).events.push({ seq, payload: taken.payload })
       for (const call of taken.calls) of(run_id).calls.add(call)
+    }
+    const asking = [...changes].flatMap(([run, { calls }]) => calls.size > 0 ? [run] : [])
+    const requests = yield* sql<Event>`SELECT run_id, seq, payload FROM run_events
+      WHERE org_id = ${org} AND run_id = ANY (${asking}::text[]) AND tag = 'ApprovalRequested'`.pipe(read(org), reply)
+    for (const { payload, run_id, seq } of requests) {
+      const left = fromRequest(payload, of(run_id).calls)
+      if (left === undefined) continue
+      of(run_id).events.push({ seq, payload: left.payload })
+      of(run_id).digests.push(left.approval)
     }
     const commands = yield* sql<Command>`SELECT id, run_id, payload FROM run_inbox
       WHERE org_id = ${org} AND run_id = ANY (${some}::text[]) AND ${holding("payload", texts)}`.pipe(read(org), reply)
@@ -102,10 +113,11 @@ export const makeTraces = Effect.gen(function*() {
     yield* reply(sql`SELECT 1 FROM runs WHERE id = ${run} FOR NO KEY UPDATE`)
     const change = (yield* changesIn(erasure, take, [run])).get(run)
     if (change === undefined) return true
-    const { commands, comments, events } = change
+    const { commands, comments, digests, events } = change
     const [done] = yield* sql<{ readonly done: boolean }>`SELECT conductor_redact(${erasure.org}, ${erasure.by}, ${run},
       ${events.map((event) => event.seq)}::int[], ${events.map((event) => event.payload)}::text[],
-      ${commands.map((command) => command.id)}::text[], ${commands.map((command) => command.payload)}::text[], ${comments}::text[]) AS done`.pipe(reply)
+      ${commands.map((command) => command.id)}::text[], ${commands.map((command) => command.payload)}::text[], ${comments}::text[],
+      ${digests}::text[]) AS done`.pipe(reply)
     if (done?.done !== true) return false
     yield* eraseRows(erasure, yield* rowsAbout(erasure.org, run, change))
     return true
