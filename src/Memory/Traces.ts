@@ -11,6 +11,9 @@ import { fromCommand, fromEvent, fromRequest, shortenedMark, type TakeOut } from
 /** Runs that are looked through at a time. */
 const page = 200
 
+/** Rows of the audit trail that are looked through at a time: a statement goes through them for each text that is to be forgotten. */
+const stretch = 5_000
+
 interface Event {
   readonly run_id: RunId
   readonly seq: number
@@ -124,10 +127,11 @@ export const makeTraces = Effect.gen(function*() {
   })
 
   /** Versions before kept the content of calls here; since then it is said where the log has it. */
-  const clearExecutions = Effect.fnUntraced(function*({ org, texts }: Erasure, take: TakeOut) {
-    const found = yield* sql<{ readonly id: string }>`SELECT id::text AS id FROM tool_executions
-      WHERE org_id = ${org} AND ${holding("concat_ws(' ', input_json::text, output_json::text)", texts)}
-        AND NOT coalesce(input_json ->> 'run' = run_id AND input_json ->> 'call' = call_id, false)`.pipe(read(org), reply)
+  const clearExecutions = Effect.fnUntraced(function*({ org, texts }: Erasure, take: TakeOut, after: number) {
+    const found = yield* sql<{ readonly id: string }>`SELECT e.id::text AS id FROM audit_logs a JOIN tool_executions e ON e.audit_log_id = a.id
+      WHERE a.org_id = ${org} AND a.n > ${after} AND a.n <= ${after + stretch}
+        AND NOT coalesce(e.input_json ->> 'run' = e.run_id AND e.input_json ->> 'call' = e.call_id, false)
+        AND ${holding("concat_ws(' ', e.input_json::text, e.output_json::text)", texts)}`.pipe(read(org), reply)
     const rows = yield* sql<Execution>`SELECT id::text AS id, input_json::text AS input, output_json::text AS output FROM tool_executions
       WHERE id = ANY (${found.map(({ id }) => id)}::uuid[]) ORDER BY id FOR UPDATE`.pipe(reply)
     for (const { id, input, output } of rows) {
@@ -161,12 +165,20 @@ export const makeTraces = Effect.gen(function*() {
       return left
     }),
     clearTrail: Effect.fnUntraced(function*(erasure, take) {
-      const rows = yield* sql`SELECT n, ARRAY[input_params::text, output_summary, target_entity, error_message] AS content FROM audit_logs
-        WHERE org_id = ${erasure.org} AND erased_at IS NULL AND action <> 'erase' AND ${
-        holding("concat_ws(' ', input_params::text, output_summary, target_entity, error_message)", erasure.texts)
-      } ORDER BY n`.pipe(read(erasure.org), Effect.map(contentOf), reply)
-      yield* eraseRows(erasure, rows.filter(({ content }) => content.some((text) => text !== null && take(text) !== text)).map((row) => Number(row.n)))
-      yield* clearExecutions(erasure, take)
+      const { org, texts } = erasure
+      const [end] = yield* sql<{ readonly last: bigint | null }>`SELECT max(n) AS last FROM audit_logs WHERE org_id = ${org}`.pipe(read(org), reply)
+      // What is added meanwhile tells of erasures.
+      for (let after = 0; after < Number(end?.last ?? 0); after += stretch) {
+        const rows = yield* sql`SELECT n, ARRAY[input_params::text, output_summary, target_entity, error_message] AS content FROM audit_logs
+          WHERE org_id = ${org} AND n > ${after} AND n <= ${after + stretch} AND erased_at IS NULL AND action <> 'erase'
+            AND ${holding("concat_ws(' ', input_params::text, output_summary, target_entity, error_message)", texts)} ORDER BY n`.pipe(
+          read(org),
+          Effect.map(contentOf),
+          reply
+        )
+        yield* clearExecutions(erasure, take, after)
+        yield* eraseRows(erasure, rows.filter(({ content }) => content.some((text) => text !== null && take(text) !== text)).map((row) => Number(row.n)))
+      }
     })
   }
   return traces

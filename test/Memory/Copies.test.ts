@@ -5,7 +5,7 @@ import * as SqlClient from "effect/sql/SqlClient"
 import * as Statement from "effect/sql/Statement"
 import { Idempotency } from "../../src/Idempotency.ts"
 import { takeOut } from "../../src/Memory/TakeOut.ts"
-import { Agent, Approval, AuditLog, Conductor, Memory, Model, Run } from "../../src/index.ts"
+import { Agent, Approval, AuditLog, Conductor, CurrentOrg, Memory, Model, Run } from "../../src/index.ts"
 import { memoryPlugin } from "../../src/plugins/memory.ts"
 import { RunLog } from "../../src/RunLog.ts"
 import * as testing from "../../src/testing.ts"
@@ -152,6 +152,21 @@ for (const { layer: database, name } of databases) {
         yield* Fiber.join(first)
         const { messages } = yield* (yield* RunLog).state(run)
         assert.deepStrictEqual(messages[0], { role: "user", text: "The [FORGOTTEN] and the [FORGOTTEN]." })
+      }), 60_000)
+
+    it.effect("goes from a trail that is longer than what is looked through at a time", () =>
+      Effect.gen(function*() {
+        const memory = yield* Memory.Memory
+        const audit = yield* AuditLog
+        const sql = yield* Effect.map(Effect.serviceOption(SqlClient.SqlClient), Option.getOrThrow)
+        const long = Run.OrgId.make("long")
+        yield* sql`SELECT conductor_project_audit((SELECT jsonb_agg(jsonb_build_object('org_id', 'long', 'at', 0, 'event', 'ActionRecorded', 'action', 'admin',
+          'tool_name', 'note', 'principal', 'ann', 'success', true, 'output_summary', CASE WHEN n IN (1, 5000, 5001, 10002) THEN 'gold-7731' ELSE 'nothing' END))
+          FROM generate_series(1, 10002) AS s (n)))`
+        yield* Effect.provideService(memory.forget({ text: "gold-7731" }), CurrentOrg, long)
+        const rows = yield* audit.list({ org: long, limit: 20_000 })
+        assert.deepStrictEqual(rows.filter((row) => row.erasedAt !== null).map((row) => row.n).toReversed(), [1, 5000, 5001, 10_002])
+        assert.isUndefined((yield* audit.verify({ org: long })).broken)
       }), 60_000)
 
     it.effect("what versions before kept of calls goes, too", () =>
