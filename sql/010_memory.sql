@@ -37,9 +37,11 @@ CREATE INDEX IF NOT EXISTS memory_erasures_org ON memory_erasures (org_id, id);
 
 -- Puts other payloads in the place of events and commands of a run that is over, for what is in them is to be forgotten, and appends a row to
 -- the audit trail that says which and by whom, not what. Sequence numbers, times and kinds of events stay as they are; payloads stay JSON.
--- `p_comments` are requests for approval whose comments go. Answers false, and does nothing, where the run is not over or not there.
+-- `p_comments` are requests for approval whose comments go, `p_digests` those whose hash goes: what it was made of could be guessed from it.
+-- So could what the run was started with, where that is changed. Answers false, and does nothing, where the run is not over or not there.
 CREATE OR REPLACE FUNCTION conductor_redact(
-  p_org text, p_by text, p_run text, p_seqs integer[], p_payloads text[], p_commands text[], p_command_payloads text[], p_comments text[]
+  p_org text, p_by text, p_run text, p_seqs integer[], p_payloads text[], p_commands text[], p_command_payloads text[], p_comments text[],
+  p_digests text[] DEFAULT '{}'
 ) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -57,9 +59,11 @@ BEGIN
     RAISE EXCEPTION 'conductor_redact changes what is said in events of run %, not which events there are', p_run
       USING ERRCODE = 'invalid_parameter_value';
   END IF;
-  UPDATE run_inbox i SET payload = n.payload
+  UPDATE run_inbox i SET payload = n.payload, dedupe = i.id
   FROM unnest(p_commands, p_command_payloads) AS n (id, payload) WHERE i.run_id = p_run AND i.id = n.id;
   UPDATE approvals SET comment = '[FORGOTTEN]' WHERE run_id = p_run AND id = ANY (p_comments);
+  UPDATE approvals SET digest = '[FORGOTTEN]' WHERE run_id = p_run AND id = ANY (p_digests);
+  IF 1 = ANY (p_seqs) THEN UPDATE requests SET fingerprint = '[FORGOTTEN]' WHERE org_id = p_org AND run_id = p_run; END IF;
   PERFORM conductor_project_audit(jsonb_build_array(jsonb_build_object(
     'org_id', p_org, 'at', (extract(epoch FROM clock_timestamp()) * 1000)::bigint, 'event', 'ContentErased', 'action', 'erase',
     'tool_name', 'run_redact', 'principal', p_by, 'success', true, 'run_id', p_run,
@@ -83,7 +87,7 @@ BEGIN
   DROP POLICY IF EXISTS memories_own ON memories;
   CREATE POLICY memories_own ON memories FOR SELECT TO authenticated USING (org_id = (SELECT auth.jwt() ->> 'org_id'));
   GRANT SELECT ON memories TO authenticated;
-  REVOKE ALL ON FUNCTION conductor_redact(text, text, text, integer[], text[], text[], text[], text[]) FROM PUBLIC, anon, authenticated;
-  GRANT EXECUTE ON FUNCTION conductor_redact(text, text, text, integer[], text[], text[], text[], text[]) TO service_role;
+  REVOKE ALL ON FUNCTION conductor_redact(text, text, text, integer[], text[], text[], text[], text[], text[]) FROM PUBLIC, anon, authenticated;
+  GRANT EXECUTE ON FUNCTION conductor_redact(text, text, text, integer[], text[], text[], text[], text[], text[]) TO service_role;
 END
 $$;

@@ -14,7 +14,7 @@ import { FlushPatience, Store, Tables } from "./RunLog.ts"
 
 export { askedFor } from "./Approval/Asked.ts"
 export * from "./Approval/Error.ts"
-export { projection, type Request, rewriteComments, type Status } from "./Approval/Request.ts"
+export { projection, type Request, rewriteComments, rewriteDigests, type Status } from "./Approval/Request.ts"
 
 /** What an approval is bound to. `parameters` are those of the model, decoded by the tool and encoded again. */
 export interface Bound {

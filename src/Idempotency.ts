@@ -9,6 +9,19 @@ import { answered, problemOf } from "./Database.ts"
 import { canonical, type OrgId, RunId, StorageFailed } from "./Run.ts"
 import { FlushPatience, Tables } from "./RunLog.ts"
 
+interface Kept {
+  readonly fingerprint: string
+  readonly run: RunId
+  readonly at: number
+}
+
+const table = (tables: Tables["Service"]) => tables.get("requests", () => new Map<string, Kept>())
+
+/** Puts another fingerprint in the place of that of the request in process memory that a run is of. */
+export const rewriteFingerprint = (tables: Tables["Service"], run: RunId, fingerprint: string): void => {
+  for (const [name, kept] of table(tables)) if (kept.run === run) table(tables).set(name, { ...kept, fingerprint })
+}
+
 /** Milliseconds for which a key stands for its request. */
 const lifetime = 24 * 60 * 60 * 1000
 
@@ -69,7 +82,7 @@ export class Idempotency extends Context.Service<Idempotency, {
   /** Keys in process memory, beside `RunLog.layerMemory`. */
   static readonly layerMemory = Layer.effect(Idempotency, Effect.gen(function*() {
     const tables = yield* Tables
-    const kept = tables.get("requests", () => new Map<string, { readonly fingerprint: string; readonly run: RunId; readonly at: number }>())
+    const kept = table(tables)
     const nameOf = ({ key, org }: Keyed) => JSON.stringify([org, key])
     return Idempotency.of({
       claim: (request, run) =>

@@ -30,6 +30,13 @@ export const rewriteComments = (tables: Tables["Service"], run: RunId, change: (
   }
 }
 
+/** Puts another digest in the place of those of requests of a run in process memory that are for some calls. */
+export const rewriteDigests = (tables: Tables["Service"], run: RunId, calls: ReadonlySet<string>, digest: string): void => {
+  for (const request of table(tables).values()) {
+    if (request.run === run && calls.has(request.call)) table(tables).set(request.id, { ...request, digest })
+  }
+}
+
 const waiting = (state: RunState | undefined) => state?.open?.calls.filter((call) => call.status === "waiting") ?? []
 
 const end = (append: number, id: string, status: Status, at: number, by: string | null, comment: string | null): Row =>

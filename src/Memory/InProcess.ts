@@ -1,13 +1,14 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { rewriteComments } from "../Approval.ts"
+import { rewriteComments, rewriteDigests } from "../Approval.ts"
 import { AuditLog } from "../AuditLog.ts"
+import { rewriteFingerprint } from "../Idempotency.ts"
 import { Command, rewriteCommands } from "../Inbox.ts"
 import { isOver, type OrgId, RunEvent, type RunId } from "../Run.ts"
 import { rewriteRun, Store, Tables } from "../RunLog.ts"
 import type { Fact, Filter, Forgetting, MemoryId } from "./Fact.ts"
 import type { Erasure, Shelf, Traces } from "./Shelf.ts"
-import { fromCommand, fromEvent, isEmptied, takeOut } from "./TakeOut.ts"
+import { forgotten, fromCommand, fromEvent, fromRequest, isEmptied, takeOut } from "./TakeOut.ts"
 import { scoreOf } from "./Words.ts"
 
 const isMeant = (what: Forgetting) => (fact: Fact): boolean =>
@@ -106,7 +107,7 @@ export const makeTraces = Effect.gen(function*() {
       const left: Array<RunId> = []
       for (const run of runs) {
         const calls = new Set<string>()
-        const seqs = rewriteRun(tables, run, (event) => {
+        let seqs = rewriteRun(tables, run, (event) => {
           const taken = fromEvent(encodeEvent(event), take)
           for (const call of taken?.calls ?? []) calls.add(call)
           return taken === undefined ? event : decodeEvent(taken.payload)
@@ -120,6 +121,13 @@ export const makeTraces = Effect.gen(function*() {
           return changed === undefined ? command : decodeCommand(changed)
         })
         rewriteComments(tables, run, take)
+        rewriteDigests(tables, run, calls, forgotten)
+        const asked = rewriteRun(tables, run, (event) => {
+          const left = fromRequest(encodeEvent(event), calls)
+          return left === undefined ? event : decodeEvent(left.payload)
+        })
+        seqs = [...seqs, ...asked ?? []]
+        if (seqs.includes(1)) rewriteFingerprint(tables, run, forgotten)
         if (seqs.length === 0) continue
         const rows = yield* audit.list({ org, run, limit: Infinity })
         for (const row of rows.toReversed()) {

@@ -149,6 +149,16 @@ export const fromEvent = (payload: string, take: TakeOut): Taken | undefined => 
   return { payload: left, calls: callsOf(before, after) }
 }
 
+/**
+ * A request for approval of one of these calls, as an event's JSON text, without the hash of what was asked for, which could be guessed
+ * from it, and its id; nothing where it is none of them.
+ */
+export const fromRequest = (payload: string, calls: ReadonlySet<string>): { readonly payload: string; readonly approval: string } | undefined => {
+  const event: unknown = JSON.parse(payload)
+  if (!isObject(event) || event["_tag"] !== "ApprovalRequested" || !calls.has(String(event["call"])) || event["digest"] === forgotten) return undefined
+  return { payload: JSON.stringify({ ...event, digest: forgotten }), approval: String(event["approval"]) }
+}
+
 /** A command, as JSON text, without some texts; nothing where they are not in it. */
 export const fromCommand = (payload: string, take: TakeOut): string | undefined => {
   const command: unknown = JSON.parse(payload)

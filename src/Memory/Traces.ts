@@ -6,10 +6,13 @@ import { readerOf } from "../Database.ts"
 import type { OrgId, RunId } from "../Run.ts"
 import type { Erasure, Traces } from "./Shelf.ts"
 import { atomically, mayHold, reply } from "./Sql.ts"
-import { fromCommand, fromEvent, shortenedMark, type TakeOut } from "./TakeOut.ts"
+import { fromCommand, fromEvent, fromRequest, shortenedMark, type TakeOut } from "./TakeOut.ts"
 
 /** Runs that are looked through at a time. */
 const page = 200
+
+/** Rows of the audit trail that are looked through at a time: a statement goes through them for each text that is to be forgotten. */
+const stretch = 5_000
 
 interface Event {
   readonly run_id: RunId
@@ -29,6 +32,8 @@ interface Changes {
   readonly calls: Set<string>
   readonly commands: Array<{ readonly id: string; readonly payload: string }>
   readonly comments: Array<string>
+  /** Requests for approval of these calls. */
+  readonly digests: Array<string>
 }
 
 const contentOf = Schema.decodeUnknownSync(Schema.Array(Schema.Struct({
@@ -56,7 +61,7 @@ export const makeTraces = Effect.gen(function*() {
   const changesIn = Effect.fnUntraced(function*({ org, texts }: Erasure, take: TakeOut, runs: ReadonlyArray<RunId>) {
     const changes = new Map<RunId, Changes>()
     const of = (run: RunId): Changes => {
-      const known = changes.get(run) ?? { events: [], calls: new Set(), commands: [], comments: [] }
+      const known = changes.get(run) ?? { events: [], calls: new Set(), commands: [], comments: [], digests: [] }
       changes.set(run, known)
       return known
     }
@@ -69,6 +74,15 @@ export const makeTraces = Effect.gen(function*() {
       if (taken === undefined) continue
       of(run_id).events.push({ seq, payload: taken.payload })
       for (const call of taken.calls) of(run_id).calls.add(call)
+    }
+    const asking = [...changes].flatMap(([run, { calls }]) => calls.size > 0 ? [run] : [])
+    const requests = yield* sql<Event>`SELECT run_id, seq, payload FROM run_events
+      WHERE org_id = ${org} AND run_id = ANY (${asking}::text[]) AND tag = 'ApprovalRequested'`.pipe(read(org), reply)
+    for (const { payload, run_id, seq } of requests) {
+      const left = fromRequest(payload, of(run_id).calls)
+      if (left === undefined) continue
+      of(run_id).events.push({ seq, payload: left.payload })
+      of(run_id).digests.push(left.approval)
     }
     const commands = yield* sql<Command>`SELECT id, run_id, payload FROM run_inbox
       WHERE org_id = ${org} AND run_id = ANY (${some}::text[]) AND ${holding("payload", texts)}`.pipe(read(org), reply)
@@ -102,20 +116,22 @@ export const makeTraces = Effect.gen(function*() {
     yield* reply(sql`SELECT 1 FROM runs WHERE id = ${run} FOR NO KEY UPDATE`)
     const change = (yield* changesIn(erasure, take, [run])).get(run)
     if (change === undefined) return true
-    const { commands, comments, events } = change
+    const { commands, comments, digests, events } = change
     const [done] = yield* sql<{ readonly done: boolean }>`SELECT conductor_redact(${erasure.org}, ${erasure.by}, ${run},
       ${events.map((event) => event.seq)}::int[], ${events.map((event) => event.payload)}::text[],
-      ${commands.map((command) => command.id)}::text[], ${commands.map((command) => command.payload)}::text[], ${comments}::text[]) AS done`.pipe(reply)
+      ${commands.map((command) => command.id)}::text[], ${commands.map((command) => command.payload)}::text[], ${comments}::text[],
+      ${digests}::text[]) AS done`.pipe(reply)
     if (done?.done !== true) return false
     yield* eraseRows(erasure, yield* rowsAbout(erasure.org, run, change))
     return true
   })
 
   /** Versions before kept the content of calls here; since then it is said where the log has it. */
-  const clearExecutions = Effect.fnUntraced(function*({ org, texts }: Erasure, take: TakeOut) {
-    const found = yield* sql<{ readonly id: string }>`SELECT id::text AS id FROM tool_executions
-      WHERE org_id = ${org} AND ${holding("concat_ws(' ', input_json::text, output_json::text)", texts)}
-        AND NOT coalesce(input_json ->> 'run' = run_id AND input_json ->> 'call' = call_id, false)`.pipe(read(org), reply)
+  const clearExecutions = Effect.fnUntraced(function*({ org, texts }: Erasure, take: TakeOut, after: number) {
+    const found = yield* sql<{ readonly id: string }>`SELECT e.id::text AS id FROM audit_logs a JOIN tool_executions e ON e.audit_log_id = a.id
+      WHERE a.org_id = ${org} AND a.n > ${after} AND a.n <= ${after + stretch}
+        AND NOT coalesce(e.input_json ->> 'run' = e.run_id AND e.input_json ->> 'call' = e.call_id, false)
+        AND ${holding("concat_ws(' ', e.input_json::text, e.output_json::text)", texts)}`.pipe(read(org), reply)
     const rows = yield* sql<Execution>`SELECT id::text AS id, input_json::text AS input, output_json::text AS output FROM tool_executions
       WHERE id = ANY (${found.map(({ id }) => id)}::uuid[]) ORDER BY id FOR UPDATE`.pipe(reply)
     for (const { id, input, output } of rows) {
@@ -149,12 +165,20 @@ export const makeTraces = Effect.gen(function*() {
       return left
     }),
     clearTrail: Effect.fnUntraced(function*(erasure, take) {
-      const rows = yield* sql`SELECT n, ARRAY[input_params::text, output_summary, target_entity, error_message] AS content FROM audit_logs
-        WHERE org_id = ${erasure.org} AND erased_at IS NULL AND action <> 'erase' AND ${
-        holding("concat_ws(' ', input_params::text, output_summary, target_entity, error_message)", erasure.texts)
-      } ORDER BY n`.pipe(read(erasure.org), Effect.map(contentOf), reply)
-      yield* eraseRows(erasure, rows.filter(({ content }) => content.some((text) => text !== null && take(text) !== text)).map((row) => Number(row.n)))
-      yield* clearExecutions(erasure, take)
+      const { org, texts } = erasure
+      const [end] = yield* sql<{ readonly last: bigint | null }>`SELECT max(n) AS last FROM audit_logs WHERE org_id = ${org}`.pipe(read(org), reply)
+      // What is added meanwhile tells of erasures.
+      for (let after = 0; after < Number(end?.last ?? 0); after += stretch) {
+        const rows = yield* sql`SELECT n, ARRAY[input_params::text, output_summary, target_entity, error_message] AS content FROM audit_logs
+          WHERE org_id = ${org} AND n > ${after} AND n <= ${after + stretch} AND erased_at IS NULL AND action <> 'erase'
+            AND ${holding("concat_ws(' ', input_params::text, output_summary, target_entity, error_message)", texts)} ORDER BY n`.pipe(
+          read(org),
+          Effect.map(contentOf),
+          reply
+        )
+        yield* clearExecutions(erasure, take, after)
+        yield* eraseRows(erasure, rows.filter(({ content }) => content.some((text) => text !== null && take(text) !== text)).map((row) => Number(row.n)))
+      }
     })
   }
   return traces

@@ -3,8 +3,9 @@ import { assert, describe, it, layer } from "@effect/vitest"
 import { Effect, Fiber, Latch, Option } from "effect"
 import * as SqlClient from "effect/sql/SqlClient"
 import * as Statement from "effect/sql/Statement"
+import { Idempotency } from "../../src/Idempotency.ts"
 import { takeOut } from "../../src/Memory/TakeOut.ts"
-import { Agent, AuditLog, Conductor, Memory, Model, Run } from "../../src/index.ts"
+import { Agent, Approval, AuditLog, Conductor, CurrentOrg, Memory, Model, Run } from "../../src/index.ts"
 import { memoryPlugin } from "../../src/plugins/memory.ts"
 import { RunLog } from "../../src/RunLog.ts"
 import * as testing from "../../src/testing.ts"
@@ -62,6 +63,30 @@ for (const { layer: runtime, name } of runtimes([clerk, brief], model)) {
         yield* memory.settle
         assert.strictEqual((yield* textsOf)[0], "The new code is gold-7731, again.")
         yield* memory.forget({ scope: "org" })
+      }), 60_000)
+
+    it.effect("is not to be guessed from the hashes of what was asked for", () =>
+      Effect.gen(function*() {
+        const memory = yield* Memory.Memory
+        const run = yield* Conductor.start(clerk, "Ask for the heron.")
+        const parked = yield* Effect.flip(Conductor.result(run))
+        const [asked] = parked._tag === "RunWaiting" ? parked.approvals ?? [] : []
+        const id = asked?.approval ?? ""
+        const request = { org, key: "heron", fingerprint: "0".repeat(64) }
+        const idempotency = yield* Idempotency
+        assert.isTrue((yield* idempotency.claim(request, run)).isFirst)
+        yield* Conductor.decide(id, { decision: "denied" })
+        yield* Conductor.result(run)
+        yield* memory.forget({ text: "nothing" })
+        const find = Effect.flatMap(Approval.Approval, (approval) => approval.find(org, id))
+        assert.strictEqual(Option.getOrThrow(yield* find).digest, "[FORGOTTEN]")
+        const requested = (yield* testing.events(run)).flatMap(({ event }) => event._tag === "ApprovalRequested" ? [event.digest] : [])
+        assert.deepStrictEqual(requested, ["[FORGOTTEN]"])
+        // What was asked for is still there, and so is its hash.
+        assert.isTrue((yield* idempotency.claim(request, run)).isSame)
+        yield* memory.forget({ text: "the heron" })
+        assert.isFalse((yield* idempotency.claim(request, run)).isSame)
+        yield* testing.check(run)
       }), 60_000)
 
     it.effect("goes out of a summary by rule that has only the beginning of it, or the end", () =>
@@ -127,6 +152,21 @@ for (const { layer: database, name } of databases) {
         yield* Fiber.join(first)
         const { messages } = yield* (yield* RunLog).state(run)
         assert.deepStrictEqual(messages[0], { role: "user", text: "The [FORGOTTEN] and the [FORGOTTEN]." })
+      }), 60_000)
+
+    it.effect("goes from a trail that is longer than what is looked through at a time", () =>
+      Effect.gen(function*() {
+        const memory = yield* Memory.Memory
+        const audit = yield* AuditLog
+        const sql = yield* Effect.map(Effect.serviceOption(SqlClient.SqlClient), Option.getOrThrow)
+        const long = Run.OrgId.make("long")
+        yield* sql`SELECT conductor_project_audit((SELECT jsonb_agg(jsonb_build_object('org_id', 'long', 'at', 0, 'event', 'ActionRecorded', 'action', 'admin',
+          'tool_name', 'note', 'principal', 'ann', 'success', true, 'output_summary', CASE WHEN n IN (1, 5000, 5001, 10002) THEN 'gold-7731' ELSE 'nothing' END))
+          FROM generate_series(1, 10002) AS s (n)))`
+        yield* Effect.provideService(memory.forget({ text: "gold-7731" }), CurrentOrg, long)
+        const rows = yield* audit.list({ org: long, limit: 20_000 })
+        assert.deepStrictEqual(rows.filter((row) => row.erasedAt !== null).map((row) => row.n).toReversed(), [1, 5000, 5001, 10_002])
+        assert.isUndefined((yield* audit.verify({ org: long })).broken)
       }), 60_000)
 
     it.effect("what versions before kept of calls goes, too", () =>
