@@ -24,6 +24,9 @@ interface Group {
 /** A flush that has so many appends takes no further run; more wait for the next. */
 const batchSize = 500
 
+/** So many runs go on after a flush before whatever else waits for the process has its turn. */
+const slice = 25
+
 /** So many runs have to wait before a second flush begins beside the first: fewer cost more than they gain. */
 const secondLane = 50
 
@@ -121,18 +124,19 @@ export const makeWriter = Effect.fnUntraced(function*(store: Store["Service"], h
       // A defect, as of an event that cannot be encoded, is of one append and must not leave the others waiting.
       Effect.catchDefect((defect) => Effect.fail<BadBatch>({ _tag: "BadBatch", error: broken(defect) })),
       Effect.matchEffect({
-        onSuccess: (outcomes) =>
-          Effect.suspend(() => {
-            const again: Array<Group> = []
-            for (const [index, outcome] of outcomes.entries()) {
-              const one = groups[index]
-              if (one === undefined) continue
-              const parts = apart(one, outcome)
-              if (parts.length === 0) settle(one, outcome)
-              else again.push(...parts)
-            }
-            return again.length === 0 ? Effect.void : write(again)
-          }),
+        onSuccess: Effect.fnUntraced(function*(outcomes) {
+          const again: Array<Group> = []
+          for (const [index, outcome] of outcomes.entries()) {
+            const one = groups[index]
+            if (one === undefined) continue
+            if (index > 0 && index % slice === 0) yield* Effect.yieldNow
+            const parts = apart(one, outcome)
+            // Whoever waits for it goes on within this.
+            if (parts.length === 0) settle(one, outcome)
+            else again.push(...parts)
+          }
+          if (again.length > 0) yield* write(again)
+        }),
         onFailure: (failure) => {
           if (failure._tag === "BadBatch" && groups.length > 1) {
             const [first, second] = Arr.splitAt(groups, groups.length >> 1)
