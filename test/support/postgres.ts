@@ -37,10 +37,30 @@ const roomiest = (): string => {
   return bavail * bsize > room && process.availableMemory() > room ? memory : os.tmpdir()
 }
 
+const isAlive = (pid: number): boolean => {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
+
+/** Takes away what runs of the tests have left behind that were killed more than an hour ago: it may take up memory. */
+const sweep = (root: string): void => {
+  for (const name of fs.readdirSync(root)) {
+    const pid = /^conductor-test-(\d+)-/.exec(name)?.[1]
+    const left = path.join(root, name)
+    if (pid === undefined || isAlive(Number(pid)) || Date.now() - fs.statSync(left).mtimeMs < 3_600_000) continue
+    fs.rmSync(left, { recursive: true, force: true })
+  }
+}
+
 export default async function setup(project: TestProject) {
   const seed = seedOf(process.env["CONDUCTOR_SEED"])
   if (seed !== seedOf(undefined)) console.log(`All chance follows from CONDUCTOR_SEED=${seed}`)
-  const scratch = fs.mkdtempSync(path.join(roomiest(), "conductor-test-"))
+  const root = roomiest()
+  sweep(root)
+  const scratch = fs.mkdtempSync(path.join(root, `conductor-test-${process.pid}-`))
   // The server runs as another user when the tests run as root.
   fs.chmodSync(scratch, 0o755)
   // What a process of a test has compiled, the next ones need not: half of the time of their start.

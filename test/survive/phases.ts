@@ -87,7 +87,7 @@ class Watched extends Tracer.NativeSpan {
       if (this.phase === "in a flush") place("before a commit")
     }
     // The statement has its connection and is sent right after this.
-    if (key === "db.client.connection.wait_time" && this.phase !== undefined) placeSoon(this.phase)
+    if (key === "db.client.connection.wait_time_ms" && this.phase !== undefined) placeSoon(this.phase)
   }
 
   override end(endTime: bigint, exit: Exit.Exit<unknown, unknown>): void {

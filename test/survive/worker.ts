@@ -3,6 +3,7 @@
  * way. A line of JSON on standard input orders what to do, and further lines where to stand still; it ends with the input.
  */
 import { Cause, Duration, Effect, Exit, Layer, Option, Redacted, Result, Schedule, Tracer } from "effect"
+import { SpanPropagationEnabled } from "effect/sql/Statement"
 import * as readline from "node:readline"
 import { Budget, Conductor, Money, Run } from "../../src/index.ts"
 import { LeaseRenewal, LeaseTime } from "../../src/RunLog.ts"
@@ -109,7 +110,9 @@ const perform = (orders: Orders) =>
       Layer.succeed(LeaseTime, Duration.millis(orders.lease)),
       Layer.succeed(LeaseRenewal, Duration.millis(orders.lease / 4))
     ]))),
-    Effect.provideService(Tracer.Tracer, tracer)
+    Effect.provideService(Tracer.Tracer, tracer),
+    // Spans of statements tell when they have a connection.
+    Effect.provideService(SpanPropagationEnabled, true)
   )
 
 let begun = false
