@@ -3,7 +3,7 @@ import type * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 
 /**
- * Origins whose pages may use the server, such as `https://example.com`; none by default. Only keys let anybody in, so that no page is
+ * Origins whose pages may use the server, written with their scheme and port; none by default. Only keys let anybody in, so that no page is
  * ever given what a browser adds by itself.
  */
 export const Origins = Context.Reference<ReadonlyArray<string>>("conductor-ai/Server/Origins", { defaultValue: () => [] })

@@ -106,7 +106,7 @@ export const layer = HttpRouter.use(Effect.fnUntraced(function*(router) {
 
   const show = Effect.gen(function*() {
     const request = yield* HttpServerRequest.HttpServerRequest
-    const ticket = new URL(request.url, "http://localhost").searchParams.get(ticketName)
+    const ticket = new URL(request.url, "http://127.0.0.1").searchParams.get(ticketName)
     // Whoever only asks for the headers has not come in.
     if (ticket !== null && request.method === "GET") return yield* enter(request, ticket)
     const cookie = cookieOf(request)
