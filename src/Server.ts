@@ -43,7 +43,7 @@ export interface Options {
   readonly host?: string
   /** 8787 by default; 0 for any that is free. */
   readonly port?: number
-  /** Origins whose pages may use it, such as `https://example.com`; none by default. */
+  /** Origins whose pages may use it, as a browser names them, with scheme and port; none by default. */
   readonly origins?: ReadonlyArray<string>
 }
 
