@@ -53,35 +53,42 @@ BEGIN
 END
 $$;
 
--- What is read most for an organisation: a run, the last one of a session, and events. As `authenticated` with the claim, like every such reading, but in one
--- statement instead of a transaction of four. They say whose rows are read, so that nobody but the service may call them.
-CREATE OR REPLACE FUNCTION conductor_run_as(p_org text, p_run text) RETURNS SETOF runs
+-- From here on acts as `authenticated` with the claim of an organisation, before which the older name of the claims would be believed.
+-- Answers what was before: role, claims, and claims by the older name.
+CREATE OR REPLACE FUNCTION conductor_act_as(p_org text) RETURNS text[]
 LANGUAGE plpgsql AS $$
 DECLARE
-  v_role text := current_setting('role');
-  v_claims text := coalesce(current_setting('request.jwt.claims', true), '');
-  v_claim text := coalesce(current_setting('request.jwt.claim', true), '');
+  v_before text[] := ARRAY[current_setting('role'), coalesce(current_setting('request.jwt.claims', true), ''),
+    coalesce(current_setting('request.jwt.claim', true), '')];
 BEGIN
   PERFORM set_config('request.jwt.claims', json_build_object('org_id', p_org, 'role', 'authenticated')::text, true),
     set_config('request.jwt.claim', '', true), set_config('role', 'authenticated', true);
-  RETURN QUERY SELECT r.* FROM runs r WHERE r.org_id = p_org AND r.id = p_run;
-  PERFORM set_config('role', v_role, true), set_config('request.jwt.claims', v_claims, true),
-    set_config('request.jwt.claim', v_claim, true);
+  RETURN v_before;
 END
 $$;
 
--- The run of a session that came last.
+-- What is read most for an organisation: a run, the last one of a session, and events. Like every such reading as `authenticated` with the
+-- claim, but in one statement instead of a transaction of four. They say whose rows are read, so that nobody but the service may call them.
+CREATE OR REPLACE FUNCTION conductor_run_as(p_org text, p_run text) RETURNS SETOF runs
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_before text[] := conductor_act_as(p_org);
+BEGIN
+  RETURN QUERY SELECT r.* FROM runs r WHERE r.org_id = p_org AND r.id = p_run;
+  PERFORM set_config('role', v_before[1], true), set_config('request.jwt.claims', v_before[2], true),
+    set_config('request.jwt.claim', v_before[3], true);
+END
+$$;
+
 CREATE OR REPLACE FUNCTION conductor_latest_as(p_org text, p_session text) RETURNS SETOF runs
 LANGUAGE plpgsql AS $$
 DECLARE
-  v_role text := current_setting('role');
-  v_claims text := coalesce(current_setting('request.jwt.claims', true), '');
+  v_before text[] := conductor_act_as(p_org);
 BEGIN
-  PERFORM set_config('request.jwt.claims', json_build_object('org_id', p_org, 'role', 'authenticated')::text, true),
-    set_config('role', 'authenticated', true);
   RETURN QUERY SELECT r.* FROM runs r WHERE r.org_id = p_org AND r.session_id = p_session AND r.parent_run IS NULL
     ORDER BY r.created_at DESC, r.id DESC LIMIT 1;
-  PERFORM set_config('role', v_role, true), set_config('request.jwt.claims', v_claims, true);
+  PERFORM set_config('role', v_before[1], true), set_config('request.jwt.claims', v_before[2], true),
+    set_config('request.jwt.claim', v_before[3], true);
 END
 $$;
 
@@ -89,16 +96,12 @@ CREATE OR REPLACE FUNCTION conductor_events_as(p_org text, p_run text, p_after i
 RETURNS TABLE (seq integer, epoch integer, at bigint, payload text)
 LANGUAGE plpgsql AS $$
 DECLARE
-  v_role text := current_setting('role');
-  v_claims text := coalesce(current_setting('request.jwt.claims', true), '');
-  v_claim text := coalesce(current_setting('request.jwt.claim', true), '');
+  v_before text[] := conductor_act_as(p_org);
 BEGIN
-  PERFORM set_config('request.jwt.claims', json_build_object('org_id', p_org, 'role', 'authenticated')::text, true),
-    set_config('request.jwt.claim', '', true), set_config('role', 'authenticated', true);
   RETURN QUERY SELECT e.seq, e.epoch, e.at, e.payload FROM run_events e
     WHERE e.org_id = p_org AND e.run_id = p_run AND e.seq > p_after ORDER BY e.seq LIMIT p_limit;
-  PERFORM set_config('role', v_role, true), set_config('request.jwt.claims', v_claims, true),
-    set_config('request.jwt.claim', v_claim, true);
+  PERFORM set_config('role', v_before[1], true), set_config('request.jwt.claims', v_before[2], true),
+    set_config('request.jwt.claim', v_before[3], true);
 END
 $$;
 
@@ -190,9 +193,9 @@ $$;
 
 DO $$
 BEGIN
-  REVOKE ALL ON FUNCTION conductor_run_as(text, text), conductor_latest_as(text, text), conductor_events_as(text, text, integer, integer)
+  REVOKE ALL ON FUNCTION conductor_act_as(text), conductor_run_as(text, text), conductor_latest_as(text, text), conductor_events_as(text, text, integer, integer)
     FROM PUBLIC, anon, authenticated;
-  GRANT EXECUTE ON FUNCTION conductor_run_as(text, text), conductor_latest_as(text, text),
+  GRANT EXECUTE ON FUNCTION conductor_act_as(text), conductor_run_as(text, text), conductor_latest_as(text, text),
     conductor_events_as(text, text, integer, integer) TO service_role;
   REVOKE ALL ON FUNCTION conductor_prunable(text, timestamptz), conductor_prune(text, timestamptz, integer),
     conductor_prune_count(text, timestamptz) FROM PUBLIC, anon, authenticated;

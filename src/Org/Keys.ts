@@ -86,6 +86,12 @@ const problemOf = ({ expiresAt, name, requestsPerMinute, scopes }: NewKey, now: 
   return undefined
 }
 
+/** Why a key lets nobody in, if so. */
+const refusalOf = ({ expiresAt, revokedAt }: Pick<ApiKey, "expiresAt" | "revokedAt">, now: number): "revoked" | "expired" | undefined => {
+  if (revokedAt !== null) return "revoked"
+  return expiresAt !== null && expiresAt <= now ? "expired" : undefined
+}
+
 const makeKeys = Effect.fnUntraced(function*(tenants: Tenants) {
   const audit = yield* AuditLog
   const random = yield* SecureRandom.SecureRandom
@@ -166,16 +172,16 @@ const makeKeys = Effect.fnUntraced(function*(tenants: Tenants) {
     const hash = Buffer.from(hashOf(key)).toString("hex")
     const found = yield* Cache.get(known, hash)
     if (Option.isNone(found)) return yield* new KeyRefused({ reason: "unknown" })
-    const { expiresAt, id, name, org, requestsPerMinute, revokedAt, scopes } = found.value
-    if (revokedAt !== null) return yield* new KeyRefused({ reason: "revoked" })
-    if (expiresAt !== null && expiresAt <= (yield* Clock.currentTimeMillis)) return yield* new KeyRefused({ reason: "expired" })
+    const { id, name, org, requestsPerMinute, scopes } = found.value
+    const reason = refusalOf(found.value, yield* Clock.currentTimeMillis)
+    if (reason !== undefined) return yield* new KeyRefused({ reason })
     return { org, id, name, scopes, requestsPerMinute: requestsPerMinute ?? rate }
   })
 
   const stands = Effect.fn("Keys.stands")(function*(org: OrgId, id: KeyId) {
     const now = yield* Clock.currentTimeMillis
     const key = (yield* Cache.get(keysOf, org)).find((one) => one.id === id)
-    return key !== undefined && key.revokedAt === null && (key.expiresAt === null || key.expiresAt > now)
+    return key !== undefined && refusalOf(key, now) === undefined
   })
 
   const bootstrap = Effect.fn("Keys.bootstrap")(function*(given: Option.Option<Redacted.Redacted>) {

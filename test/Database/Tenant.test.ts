@@ -97,7 +97,10 @@ for (const { name, layer: database } of databases) {
           yield* sql`INSERT INTO sessions (id, org_id) VALUES ('s', 'newer')`
           yield* sql`INSERT INTO runs (id, org_id, session_id, agent, definition_hash, model, status, epoch, seq)
             VALUES ('newer-run', 'newer', 's', 'a', 'd', 'm', 'running', 1, 0)`
+          yield* sql`INSERT INTO run_events (run_id, seq, epoch, org_id, at, tag, payload) VALUES ('newer-run', 1, 1, 'newer', 0, 'RunStarted', '{}')`
           assert.strictEqual((yield* sql`SELECT * FROM conductor_run_as('newer', 'newer-run')`).length, 1)
+          assert.strictEqual((yield* sql`SELECT * FROM conductor_latest_as('newer', 's')`).length, 1)
+          assert.strictEqual((yield* sql`SELECT * FROM conductor_events_as('newer', 'newer-run', 0, 10)`).length, 1)
           assert.deepStrictEqual(yield* older, [{ claim: "{\"org_id\":\"older\"}" }])
         }))
       }))
