@@ -5,7 +5,7 @@ import * as Layer from "effect/Layer"
 import { type Entry, entryOf } from "./AuditLog/Entry.ts"
 import { type Filter, matches, type Where } from "./AuditLog/Filter.ts"
 import { table } from "./AuditLog/Memory.ts"
-import { type Action, adminRow, rowOf, rowsOf, warningsOf } from "./AuditLog/Row.ts"
+import { type Action, adminRow, givenOf, rowsOf, warningsOf } from "./AuditLog/Row.ts"
 import { type Lookup, noteOf } from "./AuditLog/Said.ts"
 import { makeSql } from "./AuditLog/Sql.ts"
 import { type Anchor, type Report, type Source, verify } from "./AuditLog/Verify.ts"
@@ -22,19 +22,18 @@ export type { Anchor, Problem, Report } from "./AuditLog/Verify.ts"
 
 /** The audit trail as a projection of runs; `lookup` finds what the definitions of tools say about their parameters. */
 export const projectionOf = (lookup: Lookup): Projection => {
-  const row = rowOf(lookup)
+  const make = givenOf(lookup)
   return {
     name: "trail",
     order: 20,
     rows: rowsOf(lookup),
-    write: (rows, tables) => table(tables).write(rows),
     keep: ({ steps }, tables) => {
       const trail = table(tables)
       for (const step of steps) {
         const note = noteOf(step)
         if (note === undefined) continue
-        if (note.warnings.length > 0) trail.write(warningsOf(note, 0))
-        trail.keep(note.started.org, () => row(note, 0))
+        for (const warning of warningsOf(note)) trail.write(warning)
+        trail.keep(note.started.org, () => make(note))
       }
     }
   }
@@ -97,7 +96,7 @@ export class AuditLog extends Context.Service<AuditLog, {
         Effect.map(Clock.currentTimeMillis, (at) => trail.erase(org, where, by, at))
       ),
       append: Effect.fn("AuditLog.append")((action) =>
-        Effect.map(Clock.currentTimeMillis, (at) => trail.write([adminRow(action, at)]))
+        Effect.map(Clock.currentTimeMillis, (at) => trail.write(adminRow(action, at)))
       )
     })
   }))

@@ -5,7 +5,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { type Action, AuditLog } from "./AuditLog.ts"
 import type { Account, Period } from "./Budget/Account.ts"
-import { askOf } from "./Budget/Ask.ts"
+import { askOf, cellsOf } from "./Budget/Ask.ts"
 import { AttemptNotFound, correct, type Corrected, type Report } from "./Budget/Correct.ts"
 import { judge, momentOf, table } from "./Budget/Memory.ts"
 import { projection as calls } from "./Budget/ModelCalls.ts"
@@ -16,7 +16,7 @@ import { BudgetExceeded, type OrgId, type StorageFailed, UnpricedModel } from ".
 import { type Gate, type Projection, Tables } from "./RunLog.ts"
 
 export type { Period } from "./Budget/Account.ts"
-export { scopesOf } from "./Budget/Ask.ts"
+export { amountOf, scopesOf } from "./Budget/Ask.ts"
 export { AttemptNotFound, type Corrected, type Report } from "./Budget/Correct.ts"
 export { type ModelCall, modelCalls } from "./Budget/ModelCalls.ts"
 
@@ -61,18 +61,7 @@ export const gate: Gate = {
   name: "budgets",
   ask: (append, index) => {
     const asked = askOf(append)
-    if (asked === undefined) return undefined
-    const { limit, reserve, scopes, settle, state } = asked
-    return {
-      append: index,
-      org: state.org,
-      scopes,
-      ...(limit === undefined ? {} : { limit: Money.format(limit) }),
-      ...(settle === undefined ? {} : { cost: Money.format(settle.cost), back: settle.back.map(Money.format) }),
-      ...(reserve === undefined ? {} : {
-        want: reserve.priced ? [Money.format(reserve.input), Money.format(reserve.rate), reserve.max, reserve.min] : []
-      })
-    }
+    return asked === undefined ? [] : cellsOf(asked, index)
   },
   judge,
   refusal: (refuse, append) => {

@@ -123,7 +123,7 @@ const rests = (append: Append): boolean => {
 /** Refuses to end or park a run while commands wait for it. */
 export const gate: Gate = {
   name: "inbox",
-  ask: (append, index) => rests(append) ? { append: index, run: append.run } : undefined,
+  ask: (append, index) => rests(append) ? [[String(index), append.run]] : [],
   judge: (appends, isOut, tables) => {
     const letters = table(tables)
     return appends.flatMap((append, index) =>
@@ -139,9 +139,9 @@ export const gate: Gate = {
 export const projection: Projection = {
   name: "inbox",
   order: 0,
-  rows: (append, index) => append.consumes.map(({ id, seq }) => ({ append: index, run: append.run, id, seq })),
-  write: (rows, tables) => {
-    for (const { id, run } of rows) table(tables).consume(RunId.make(String(run)), String(id))
+  rows: ({ consumes }, index) => consumes.map(({ id, seq }) => [String(index), id, String(seq)]),
+  keep: ({ consumes, run }, tables) => {
+    for (const { id } of consumes) table(tables).consume(run, id)
   }
 }
 

@@ -36,9 +36,12 @@ export const most = (a: Money, b: Money): Money => a > b ? a : b
 
 /** The amount as a plain decimal number of dollars without trailing zeros: `0.5`, `-0.000000000001`, `12`. */
 export const format = (money: Money): string => {
+  if (money === 0n) return "0"
   const digits = (money < 0n ? -money : money).toString().padStart(scale + 1, "0")
-  const fraction = digits.slice(-scale).replace(/0+$/, "")
-  return `${money < 0n ? "-" : ""}${digits.slice(0, -scale)}${fraction === "" ? "" : `.${fraction}`}`
+  let end = digits.length
+  while (end > digits.length - scale && digits[end - 1] === "0") end--
+  const whole = digits.slice(0, -scale)
+  return `${money < 0n ? "-" : ""}${end === whole.length ? whole : `${whole}.${digits.slice(whole.length, end)}`}`
 }
 
 /** The amount for people, rounded up to a hundredth of a cent: `$0.0123`. Exact figures use {@link format}. */

@@ -1,5 +1,5 @@
 import { assert, layer } from "@effect/vitest"
-import { Effect, Option, PubSub } from "effect"
+import { Deferred, Effect, Option, PubSub } from "effect"
 import { Inbox } from "../src/Inbox.ts"
 import { OrgId, RunId } from "../src/Run.ts"
 import { type Append, RunLog } from "../src/RunLog.ts"
@@ -89,6 +89,21 @@ for (const { layer: store, name } of stores) {
         assert.strictEqual((yield* log.find(run.run)).seq, before)
         yield* log.append({ ...end, consumes: [{ id, seq: before + 1 }] }).pipe(Effect.flip)
         assert.strictEqual((yield* log.find(run.run)).status, "running")
+      }))
+
+    it.effect("keeps what a run did where its end, sent along with it, is refused", () =>
+      Effect.gen(function*() {
+        const inbox = yield* Inbox
+        const log = yield* RunLog
+        const run = yield* begin
+        yield* inbox.send({ run: run.run, command: hello, by: "ann" })
+        const before = run.state()?.seq ?? 0
+        const turn = run.turn()
+        const sent = [...turn, run.completed()].map((event) => log.submit(run.append(event)))
+        const outcomes = yield* Effect.forEach(sent, (pending) => Effect.result(Deferred.await(pending)))
+        assert.deepStrictEqual(outcomes.map((one) => one._tag === "Success" ? "written" : one.failure._tag), [...turn.map(() => "written"), "CommandsWaiting"])
+        const found = yield* log.find(run.run)
+        assert.deepStrictEqual([found.status, found.seq, found.turns], ["running", before + turn.length, 1])
       }))
 
     it.effect("refuses commands for a run that is over or was never there", () =>

@@ -1,5 +1,5 @@
-import { type ApprovalId, isOver, type OrgId, RunId, type RunState } from "../Run.ts"
-import type { Json, Projection, Row, Step, Tables } from "../RunLog.ts"
+import { type ApprovalId, isOver, type OrgId, type RunId, type RunState } from "../Run.ts"
+import type { Projection, Row, Step, Tables } from "../RunLog.ts"
 
 /** How a request stands; `withdrawn` is one that its run has ended before anybody decided. */
 export type Status = "pending" | "approved" | "denied" | "expired" | "withdrawn"
@@ -39,59 +39,61 @@ export const rewriteDigests = (tables: Tables["Service"], run: RunId, calls: Rea
 
 const waiting = (state: RunState | undefined) => state?.open?.calls.filter((call) => call.status === "waiting") ?? []
 
-const end = (append: number, id: string, status: Status, at: number, by: string | null, comment: string | null): Row =>
-  ({ append, kind: "end", id, status, at, person: by, comment })
+/** What an event makes of a request: a new one, or the end of one. */
+type Change = { readonly asked: Request; readonly policy: string | null } | {
+  readonly id: ApprovalId
+  readonly status: Status
+  readonly at: number
+  readonly by: string | null
+  readonly comment: string | null
+}
 
-const rowsOf = (step: Step, append: number): ReadonlyArray<Row> => {
+const changesOf = (step: Step): ReadonlyArray<Change> => {
   const { after, before, logged: { at, event, run } } = step
   if (event._tag === "ApprovalRequested") {
-    const { approval, call, digest, expiresAt, name, policy } = event
-    return [{ append, kind: "ask", id: approval, org: after.org, run, call, tool: name, digest, policy: policy ?? null, expires: expiresAt, at }]
+    const { approval: id, call, digest, expiresAt, name: tool, policy } = event
+    const request = { id, org: after.org, run, call, tool, digest, createdAt: at, expiresAt }
+    return [{ asked: { ...request, status: "pending", decidedBy: null, decidedAt: null, comment: null }, policy: policy ?? null }]
   }
   if (event._tag === "ApprovalDecided") {
     const asked = waiting(before).some((call) => call.approval?.id === event.approval)
-    return asked ? [end(append, event.approval, event.decision, at, event.by, event.comment)] : []
+    return asked ? [{ id: event.approval, status: event.decision, at, by: event.by, comment: event.comment }] : []
   }
   const gone = isOver(after.status)
     ? waiting(before)
     : event._tag === "ToolCompleted"
     ? waiting(before).filter((call) => call.part.id === event.call)
     : []
-  return gone.flatMap(({ approval }) => approval === null ? [] : [end(append, approval.id, "withdrawn", at, null, null)])
+  return gone.flatMap(({ approval }) =>
+    approval === null ? [] : [{ id: approval.id, status: "withdrawn" as const, at, by: null, comment: null }])
 }
 
-const text = (value: Json | undefined): string | null => typeof value === "string" ? value : null
+const cellsOf = (change: Change, append: number): Row => {
+  if ("asked" in change) {
+    const { asked, policy } = change
+    return [
+      String(append), asked.id, String(asked.createdAt), null, null, null,
+      asked.org, asked.run, asked.call, asked.tool, asked.digest, policy, String(asked.expiresAt)
+    ]
+  }
+  return [String(append), change.id, String(change.at), change.status, change.by, change.comment, null, null, null, null, null, null, null]
+}
 
 /** Requests as rows, kept as the events say. */
 export const projection: Projection = {
   name: "approvals",
   order: 5,
-  rows: (append, index) => append.steps.flatMap((step) => rowsOf(step, index)),
-  write: (rows, tables) => {
+  rows: ({ steps }, index) => steps.flatMap((step) => changesOf(step).map((change) => cellsOf(change, index))),
+  keep: ({ steps }, tables) => {
     const requests = table(tables)
-    for (const row of rows) {
-      const id = String(row["id"]) as ApprovalId // as the rows above have it
-      const at = Number(row["at"])
-      const known = requests.get(id)
-      if (row["kind"] === "ask") {
-        requests.set(id, {
-          id,
-          org: String(row["org"]) as OrgId, // likewise
-          run: RunId.make(String(row["run"])),
-          call: String(row["call"]),
-          tool: String(row["tool"]),
-          digest: String(row["digest"]),
-          status: "pending",
-          createdAt: at,
-          expiresAt: Number(row["expires"]),
-          decidedBy: null,
-          decidedAt: null,
-          comment: null
-        })
-      } else if (known?.status === "pending") {
-        const status = row["status"] as Status // likewise
-        requests.set(id, { ...known, status, decidedAt: at, decidedBy: text(row["person"]), comment: text(row["comment"]) })
+    for (const change of steps.flatMap(changesOf)) {
+      if ("asked" in change) {
+        requests.set(change.asked.id, change.asked)
+        continue
       }
+      const known = requests.get(change.id)
+      if (known?.status !== "pending") continue
+      requests.set(change.id, { ...known, status: change.status, decidedAt: change.at, decidedBy: change.by, comment: change.comment })
     }
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The canonical form of the audit trail, version 1. SQL (`conductor_project_trail` in `sql/012_trail.sql`) writes it; this module verifies
+ * The canonical form of the audit trail, version 1. SQL (`conductor_project_trail` in `sql/013_cells.sql`) writes it; this module verifies
  * it and writes the twin in memory.
  *
  * ```
@@ -31,10 +31,8 @@ export interface Content {
   readonly error: string | null
 }
 
-/** A row of the trail as it is stored, in canonical terms. */
-export interface Stored extends Content {
-  readonly n: number
-  readonly id: string
+/** The columns of a row that stay for good, but its id and number. */
+export interface Metadata {
   readonly org: string
   /** Microseconds since 1970. */
   readonly at: number
@@ -51,6 +49,12 @@ export interface Stored extends Content {
   readonly success: boolean
   readonly durationMs: number | null
   readonly cost: string | null
+}
+
+/** A row of the trail as it is stored, in canonical terms. */
+export interface Stored extends Content, Metadata {
+  readonly n: number
+  readonly id: string
   readonly salt: Uint8Array | null
   readonly contentDigest: Uint8Array
   readonly hash: Uint8Array
@@ -63,19 +67,26 @@ export const origin: Uint8Array = new Uint8Array(32)
 
 const sha256 = (...parts: ReadonlyArray<Uint8Array>): Uint8Array => digest("sha256", Buffer.concat(parts), "buffer")
 
-const array = (values: ReadonlyArray<string | number | boolean | null>): Uint8Array =>
-  Buffer.from(`[${values.map((value) => JSON.stringify(value)).join(", ")}]`, "utf8")
+/** The elements of a canonical array; what is no Unicode is as it will be once it is stored. */
+const elements = (values: ReadonlyArray<string | number | boolean | null>): string =>
+  values.map((value) => JSON.stringify(typeof value === "string" ? value.toWellFormed() : value)).join(", ")
+
+const utf8 = (text: string): Uint8Array => Buffer.from(text, "utf8")
 
 /** The digest of a row's content with its salt. */
 export const contentDigest = (salt: Uint8Array, row: Content): Uint8Array =>
-  sha256(salt, array([row.input, row.output, row.target, row.error]))
+  sha256(salt, utf8(`[${elements([row.input, row.output, row.target, row.error])}]`))
+
+/** The canonical metadata between the id and the digest of the content. */
+export const metadata = (row: Metadata): string =>
+  elements([
+    row.org, row.at, row.event, row.action, row.name, row.principal, row.agent, row.session, row.run, row.seq, row.call, row.project,
+    row.success, row.durationMs, row.cost
+  ])
 
 /** The digest of a row's metadata, the digest of its content included. */
-export const rowDigest = (row: Omit<Stored, "n" | "hash" | "salt" | "erasedAt" | keyof Content>): Uint8Array =>
-  sha256(array([
-    "conductor.audit.1", row.id, row.org, row.at, row.event, row.action, row.name, row.principal, row.agent, row.session, row.run, row.seq,
-    row.call, row.project, row.success, row.durationMs, row.cost, Buffer.from(row.contentDigest).toString("hex")
-  ]))
+export const rowDigest = (row: Metadata & Pick<Stored, "id" | "contentDigest">): Uint8Array =>
+  sha256(utf8(`[${elements(["conductor.audit.1", row.id])}, ${metadata(row)}, "${Buffer.from(row.contentDigest).toString("hex")}"]`))
 
 /** The hash of row `n` from the hash before it and the row's digest. */
 export const link = (before: Uint8Array, n: number, row: Uint8Array): Uint8Array => {

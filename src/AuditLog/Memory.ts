@@ -1,60 +1,22 @@
-import * as Schema from "effect/Schema"
 import { randomBytes, randomUUID } from "node:crypto"
-import type { Json, Row, Tables } from "../RunLog.ts"
+import { OrgId } from "../Run.ts"
+import type { Json, Tables } from "../RunLog.ts"
 import { contentDigest, link, origin, rowDigest, type Stored } from "./Chain.ts"
 import type { Where } from "./Filter.ts"
-import { pack } from "./Row.ts"
-
-const Text = Schema.NullOr(Schema.String)
-const Int = Schema.NullOr(Schema.Int)
-
-/** A row as it was packed. */
-const Given = Schema.Struct({
-  m: Schema.Tuple([
-    Schema.String, Schema.Int, Schema.String, Schema.String, Schema.String, Schema.String, Text, Text, Text, Int, Text, Text,
-    Schema.Boolean, Int, Text
-  ]),
-  c: Schema.Tuple([Text, Text, Text]),
-  p: Schema.Unknown
-})
-const decode = Schema.decodeUnknownSync(Given)
+import { adminRow, type Given } from "./Row.ts"
 
 /** Rows of one organisation: in order, and not yet chained. */
 interface Chain {
   readonly rows: Array<Stored>
-  readonly waiting: Array<Row | (() => Row | undefined)>
+  readonly waiting: Array<() => Given | undefined>
   head: { readonly n: number; readonly hash: Uint8Array }
 }
 
-const seal = ({ c, m, p }: typeof Given.Type, n: number, before: Uint8Array): Stored => {
+const seal = ({ execution: _, input, ...given }: Given, n: number, before: Uint8Array): Stored => {
   const salt = randomBytes(16)
-  const [org, at, event, action, name, principal, agent, session, run, seq, call, project, success, durationMs, cost] = m
-  const [output, target, error] = c
-  const content = { input: p === null ? null : JSON.stringify(p), output, target, error }
-  const row = {
-    ...content,
-    n,
-    id: randomUUID(),
-    org,
-    at,
-    event,
-    action,
-    name,
-    principal,
-    agent,
-    session,
-    run,
-    seq,
-    call,
-    project,
-    success,
-    durationMs,
-    cost,
-    salt,
-    contentDigest: contentDigest(salt, content),
-    erasedAt: null
-  }
-  return { ...row, hash: link(before, n, rowDigest(row)) }
+  const row = { ...given, input: input === null ? null : JSON.stringify(input), n, id: randomUUID(), salt, erasedAt: null }
+  const sealed = { ...row, contentDigest: contentDigest(salt, row) }
+  return { ...sealed, hash: link(before, n, rowDigest(sealed)) }
 }
 
 /** The numbers as ranges: 1, 2, 3, 7 is [[1, 3], [7, 7]]. */
@@ -77,18 +39,16 @@ const make = () => {
     chains.set(org, chain)
     return chain
   }
-  const write = (rows: ReadonlyArray<Row>) => {
-    for (const row of rows) chainOf(decode(row).m[0]).waiting.push(row)
-  }
   /** Takes in a row that is made when it is read. */
-  const keep = (org: string, row: () => Row | undefined) => void chainOf(org).waiting.push(row)
+  const keep = (org: string, row: () => Given | undefined) => void chainOf(org).waiting.push(row)
+  const write = (row: Given) => keep(row.org, () => row)
   /** The rows are made and chained when somebody reads them, so that runs in memory do not pay for what nobody looks at. */
   const read = (org: string): Chain => {
     const chain = chainOf(org)
     for (const waiting of chain.waiting.splice(0)) {
-      const row = typeof waiting === "function" ? waiting() : waiting
+      const row = waiting()
       if (row === undefined) continue
-      const stored = seal(decode(row), chain.head.n + 1, chain.head.hash)
+      const stored = seal(row, chain.head.n + 1, chain.head.hash)
       chain.rows.push(stored)
       chain.head = { n: stored.n, hash: stored.hash }
     }
@@ -103,17 +63,12 @@ const make = () => {
       erased.push(row.n)
       rows[index] = { ...row, input: null, output: null, target: null, error: null, salt: null, erasedAt: at * 1000 }
     })
-    write([pack(0, {
-      org_id: org,
-      at,
+    write({
+      ...adminRow({ org: OrgId.make(org), principal: by, action: "erase", name: "audit_erase" }, at),
       event: "ContentErased",
-      action: "erase",
-      tool_name: "audit_erase",
-      principal: by,
-      success: true,
-      ...("run" in where ? { run_id: where.run } : {}),
-      input_params: { ranges: rangesOf(erased) }
-    })])
+      run: "run" in where ? where.run : null,
+      input: { ranges: rangesOf(erased) }
+    })
     return erased.length
   }
   return { write, keep, read, erase }

@@ -1,64 +1,75 @@
+import { randomUUID } from "node:crypto"
 import * as Money from "../Money.ts"
 import type { OrgId } from "../Run.ts"
-import type { Append, Row } from "../RunLog.ts"
-import { entity, inputOf, line, type Lookup, maxName, name, type Note, noteOf, type Said, saidOf } from "./Said.ts"
+import type { Append, Json, Row } from "../RunLog.ts"
+import { type Content, type Metadata, metadata } from "./Chain.ts"
+import { entity, type Execution, inputOf, line, type Lookup, maxName, name, type Note, noteOf, type Said, saidOf } from "./Said.ts"
 
 /** An identifier, bounded: a model may make up its calls' ids. */
 const id = (text: string): string => text.length <= maxName ? text : text.slice(0, maxName).toWellFormed()
 
-/** A row of the trail by its columns; what is left out is null. */
-export interface Fields extends Said {
-  readonly org_id: string
-  readonly at: number
-  readonly event: string
-  readonly principal: string
-  readonly success: boolean
-  readonly agent?: string
-  readonly session_id?: string
-  readonly run_id?: string
-  readonly seq?: number
-  readonly source_project?: string | null
+/** A row of the trail before it has a number and a hash. */
+export interface Given extends Metadata, Omit<Content, "input"> {
+  readonly input: Json
+  readonly execution: Execution | null
 }
 
-/** The row as `conductor_project_trail` takes it: its metadata in the order of the canonical form, its content, and its execution. */
-export const pack = (append: number, row: Fields): Row => ({
-  append,
-  m: [
-    row.org_id, row.at * 1000, row.event, row.action, row.tool_name, row.principal, row.agent ?? null, row.session_id ?? null,
-    row.run_id ?? null, row.seq ?? null, row.call_id ?? null, row.source_project ?? null, row.success, row.duration_ms ?? null,
-    row.cost_usd ?? null
-  ],
-  c: [row.output_summary ?? null, row.target_entity ?? null, row.error_message ?? null],
-  p: row.input_params ?? null,
-  e: row.execution ?? null
+const text = (value: number | null): string | null => value === null ? null : String(value)
+
+/** A UUIDv7 of a time in milliseconds since 1970: the time, then chance, so that rows of one time lie together in the index. */
+const timedId = (at: number): string => {
+  const time = at.toString(16).padStart(12, "0")
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${randomUUID().slice(15)}`
+}
+
+/** The row as `conductor_project_trail` takes it. */
+export const cellsOf = (row: Given, append: number): Row => {
+  const { call, execution, run, seq } = row
+  return [
+    String(append), timedId(row.at / 1000), metadata(row), row.org, String(row.at), row.event, row.action, row.name, row.principal, row.agent, row.session, run, text(seq),
+    call, row.project, String(row.success), text(row.durationMs), row.cost, row.output, row.target, row.error,
+    row.input === null ? null : JSON.stringify(row.input),
+    ...(execution === null ? [null, null, null, null, null] : [
+      JSON.stringify({ run, turn: execution.turn, call }),
+      execution.completed === null ? null : JSON.stringify({ run, seq }),
+      String(execution.started), text(execution.completed), String(execution.retries)
+    ])
+  ]
+}
+
+const given = ({ logged, started }: Note, said: Said): Given => ({
+  org: started.org,
+  at: logged.at * 1000,
+  event: logged.event._tag,
+  action: said.action,
+  name: said.tool_name,
+  principal: id(said.principal ?? started.principal),
+  agent: started.agent,
+  session: started.session,
+  run: logged.run,
+  seq: logged.seq,
+  call: said.call_id === undefined ? null : id(said.call_id),
+  project: started.sourceProject,
+  success: said.success ?? true,
+  durationMs: said.duration_ms ?? null,
+  cost: said.cost_usd ?? null,
+  input: said.input_params ?? null,
+  output: said.output_summary ?? null,
+  target: said.target_entity ?? null,
+  error: said.error_message ?? null,
+  execution: said.execution ?? null
 })
 
-const packed = ({ logged, started }: Note, said: Said, index: number): Row =>
-  pack(index, {
-    ...said,
-    ...(said.call_id === undefined ? {} : { call_id: id(said.call_id) }),
-    principal: id(said.principal ?? started.principal),
-    success: said.success ?? true,
-    org_id: started.org,
-    at: logged.at,
-    event: logged.event._tag,
-    agent: started.agent,
-    session_id: started.session,
-    run_id: logged.run,
-    seq: logged.seq,
-    source_project: started.sourceProject
-  })
-
 /** The row of the audit trail for an event; nothing for one that has none. */
-export const rowOf = (lookup: Lookup) => (note: Note, index: number): Row | undefined => {
+export const givenOf = (lookup: Lookup) => (note: Note): Given | undefined => {
   const said = saidOf(lookup, note)
-  return said === undefined ? undefined : packed(note, said, index)
+  return said === undefined ? undefined : given(note, said)
 }
 
 /** The rows about budgets that were nearly used up; with the end of the attempt, whose beginning is no row. */
-export const warningsOf = (note: Note, index: number): ReadonlyArray<Row> =>
+export const warningsOf = (note: Note): ReadonlyArray<Given> =>
   note.warnings.map(({ limit, period, reserved, scope, spent, until }) =>
-    packed(note, {
+    given(note, {
       action: "budget_warning",
       tool_name: name(scope),
       input_params: {
@@ -68,19 +79,19 @@ export const warningsOf = (note: Note, index: number): ReadonlyArray<Row> =>
         ...(period === undefined ? {} : { period }),
         ...(until === undefined ? {} : { until })
       }
-    }, index))
+    }))
 
 /** The rows of the audit trail for one append: one for each end of a call or attempt, approval, command and change of a run. */
 export const rowsOf = (lookup: Lookup) => {
-  const make = rowOf(lookup)
+  const make = givenOf(lookup)
   return (append: Append, index: number): ReadonlyArray<Row> => {
     const rows: Array<Row> = []
     for (const step of append.steps) {
       const note = noteOf(step)
       if (note === undefined) continue
-      for (const warning of warningsOf(note, index)) rows.push(warning)
-      const row = make(note, index)
-      if (row !== undefined) rows.push(row)
+      for (const warning of warningsOf(note)) rows.push(cellsOf(warning, index))
+      const row = make(note)
+      if (row !== undefined) rows.push(cellsOf(row, index))
     }
     return rows
   }
@@ -104,18 +115,25 @@ export interface Action {
 }
 
 /** The row of the audit trail for something that is not of a run. */
-export const adminRow = (action: Action, at: number): Row =>
-  pack(0, {
-    org_id: action.org,
-    at,
-    event: "ActionRecorded",
-    action: name(action.action),
-    tool_name: name(action.name),
-    principal: id(action.principal),
-    success: action.success ?? true,
-    source_project: action.sourceProject ?? null,
-    target_entity: entity(action.target ?? null),
-    input_params: action.input === undefined ? null : inputOf(action.input),
-    output_summary: line(action.output),
-    error_message: line(action.error)
-  })
+export const adminRow = (action: Action, at: number): Given => ({
+  org: action.org,
+  at: at * 1000,
+  event: "ActionRecorded",
+  action: name(action.action),
+  name: name(action.name),
+  principal: id(action.principal),
+  agent: null,
+  session: null,
+  run: null,
+  seq: null,
+  call: null,
+  project: action.sourceProject ?? null,
+  success: action.success ?? true,
+  durationMs: null,
+  cost: null,
+  input: action.input === undefined ? null : inputOf(action.input),
+  output: line(action.output),
+  target: entity(action.target ?? null),
+  error: line(action.error),
+  execution: null
+})

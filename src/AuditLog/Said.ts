@@ -70,7 +70,15 @@ export interface Said {
   readonly input_params?: Json
   readonly output_summary?: string | null
   readonly error_message?: string | null
-  readonly execution?: Json
+  readonly execution?: Execution
+}
+
+/** What an execution adds to its row; where its content is in the run's log follows from both. Times are milliseconds since 1970. */
+export interface Execution {
+  readonly turn: number
+  readonly started: number
+  readonly completed: number | null
+  readonly retries: number
 }
 
 /** What the row of an event is made of: of the states before and after it, no more than that. */
@@ -124,9 +132,8 @@ const parametersOf = (lookup: Lookup, { part, started }: Note) => {
   return { target_entity: targetOf(facts, parameters), input_params: inputOf(parameters, facts?.sensitive) }
 }
 
-/** [turn, started, completed, retries]: what an execution adds to its row; where its content is in the run's log follows from both. */
-const execution = ({ logged, turns }: Note, durationMs: number, completed: boolean, retries = 0): Json =>
-  [turns, logged.at - durationMs, completed ? logged.at : null, retries]
+const execution = ({ logged, turns }: Note, durationMs: number, completed: boolean, retries = 0): Execution =>
+  ({ turn: turns, started: logged.at - durationMs, completed: completed ? logged.at : null, retries })
 
 const attempt = (event: { readonly bill: Bill }, output: string): Said => ({
   action: "model_attempt",

@@ -3,9 +3,9 @@ import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { readerOf } from "../Database.ts"
 import { StorageFailed } from "../Run.ts"
-import type { Row } from "../RunLog.ts"
 import { origin, type Stored } from "./Chain.ts"
 import type { Filter, Where } from "./Filter.ts"
+import { cellsOf, type Given } from "./Row.ts"
 import type { Source } from "./Verify.ts"
 
 /** A row as the driver gives it: `int8` is a bigint. */
@@ -71,8 +71,7 @@ export const makeSql = Effect.map(SqlClient.SqlClient, (sql) => {
       failed("erase")
     )
 
-  const append = (row: Row) =>
-    sql`SELECT conductor_project_trail(${JSON.stringify([row])}::text::jsonb)`.pipe(Effect.asVoid, failed("audit"))
+  const append = (row: Given) => sql`SELECT conductor_project_trail(${cellsOf(row, 0)}::text[])`.pipe(Effect.asVoid, failed("audit"))
 
   return { list, source, erase, append }
 })

@@ -1,6 +1,12 @@
 import * as Money from "../Money.ts"
 import type { RunState } from "../Run.ts"
-import type { Append, Reserve } from "../RunLog.ts"
+import type { Append, Grant, Reserve, Row } from "../RunLog.ts"
+
+/** What an attempt that begins wants, and what its event says that it was granted. */
+export interface Wanted {
+  readonly wanted: Reserve
+  readonly said: Grant
+}
 
 /** What an append wants of the budgets. */
 export interface Ask {
@@ -11,8 +17,12 @@ export interface Ask {
   readonly limit: Money.Money | undefined
   /** What the attempts cost that have ended, and what was reserved for them in each of the scopes. */
   readonly settle: { readonly cost: Money.Money; readonly back: ReadonlyArray<Money.Money> } | undefined
-  readonly reserve: Reserve | undefined
+  readonly wants: Wanted | undefined
 }
+
+/** What is reserved for an attempt of so much output. */
+export const amountOf = ({ input, rate }: Reserve, output: number): Money.Money =>
+  Money.add(input, Money.charge([{ units: output, perMillion: rate }]))
 
 /** The scopes that a run's money comes from. A request is admitted by all of them or by none. */
 export const scopesOf = (state: Pick<RunState, "org" | "session" | "run">): ReadonlyArray<string> => [
@@ -46,7 +56,28 @@ export const askOf = ({ reserve, steps }: Append): Ask | undefined => {
     back = scopesOnce(state).map((scope, index) =>
       Money.add(back[index] ?? Money.zero, attempt?.scopes.includes(scope) === true ? attempt.reserved : Money.zero))
   }
-  return limit === undefined && cost === undefined && reserve === undefined
+  const last = (steps.at(-1) ?? steps[0]).logged.event
+  const wants = reserve === undefined || last._tag !== "TurnStarted" ? undefined : { wanted: reserve, said: last }
+  return limit === undefined && cost === undefined && wants === undefined
     ? undefined
-    : { state, scopes: scopesOnce(state), limit, settle: cost === undefined ? undefined : { cost, back }, reserve }
+    : { state, scopes: scopesOnce(state), limit, settle: cost === undefined ? undefined : { cost, back }, wants }
 }
+
+/** The ask as `conductor_gate_budgets` takes it: a row for each scope, the first with what is the same for all. */
+export const cellsOf = ({ limit, scopes, settle, state, wants }: Ask, append: number): ReadonlyArray<Row> => {
+  const wanted = wants?.wanted
+  const begins = wanted === undefined ? nothing : [
+    ...(wanted.priced ? [Money.format(wanted.input), Money.format(wanted.rate)] : [null, null]), String(wanted.max), String(wanted.min)
+  ]
+  const reserved = wants === undefined ? null : Money.format(wants.said.reserved)
+  return scopes.map((scope, place) => [
+    String(append), place === 0 ? String(scopes.length) : null, state.org, scope,
+    limit !== undefined && place === scopes.length - 1 ? Money.format(limit) : null,
+    settle !== undefined && place === 0 ? Money.format(settle.cost) : null,
+    settle === undefined ? null : Money.format(settle.back[place] ?? Money.zero),
+    wants?.said.scopes.includes(scope) === true ? reserved : null,
+    ...(place === 0 ? begins : nothing)
+  ])
+}
+
+const nothing = [null, null, null, null] as const

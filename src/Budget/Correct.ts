@@ -64,7 +64,7 @@ export const correct = (tables: Tables["Service"], org: OrgId, attempt: string, 
     roll(account, now)
     if (account.rows <= place) settle(account, difference, Money.zero)
   }
-  addCorrection(tables, call, { id: `${attempt}+${known.length}`, cost: difference, usage: more, requestId: report.requestId, at })
+  addCorrection(tables, call, { id: `${attempt}+${known.length}`, cost: difference, usage: more, at })
   const reported = new Set([attempt, ...calls.map(({ corrects }) => corrects)])
   correctRun(tables, run, {
     cost: difference,

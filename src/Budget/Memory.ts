@@ -1,13 +1,13 @@
 import * as DateTime from "effect/DateTime"
 import * as Money from "../Money.ts"
 import type { BudgetWarning } from "../Run.ts"
-import type { Gate, Reserve, Tables, Verdict } from "../RunLog.ts"
+import type { Gate, Tables, Verdict } from "../RunLog.ts"
 import { type Account, free, isNearlyUsed, type Moment, open, type Period, reserve, roll, setLimit, settle } from "./Account.ts"
-import { askOf } from "./Ask.ts"
-import { kept } from "./ModelCalls.ts"
+import { amountOf, askOf, type Wanted } from "./Ask.ts"
+import { countOf } from "./ModelCalls.ts"
 
 /** Now, as budgets count. */
-export const momentOf = (tables: Tables["Service"], at: number): Moment => ({ at, rows: kept(tables).length })
+export const momentOf = (tables: Tables["Service"], at: number): Moment => ({ at, rows: countOf(tables) })
 
 /** The budgets of a process. Times are milliseconds since 1970. */
 export const table = (tables: Tables["Service"]) =>
@@ -42,8 +42,8 @@ export const table = (tables: Tables["Service"]) =>
     }
   })
 
-const cost = (reserve: Reserve, output: number): Money.Money =>
-  Money.add(reserve.input, Money.charge([{ units: output, perMillion: reserve.rate }]))
+const sameScopes = (a: ReadonlyArray<string>, b: ReadonlyArray<string>): boolean =>
+  a.length === b.length && a.every((scope, place) => scope === b[place])
 
 /** What a limit is for, and until when. */
 const during = ({ period, until }: Account) =>
@@ -57,7 +57,7 @@ const warn = (account: Account): ReadonlyArray<BudgetWarning> => {
   return [{ scope, limit, spent, reserved, ...during(account) }]
 }
 
-const admit = (append: number, wanted: Reserve, accounts: ReadonlyArray<Account>): Verdict | undefined => {
+const admit = (append: number, { said, wanted }: Wanted, accounts: ReadonlyArray<Account>): Verdict | undefined => {
   let tightest: Account | undefined
   let least = Money.zero
   for (const account of accounts) {
@@ -66,7 +66,7 @@ const admit = (append: number, wanted: Reserve, accounts: ReadonlyArray<Account>
     tightest = account
     least = left
   }
-  if (tightest === undefined) return undefined
+  if (tightest === undefined) return said.scopes.length === 0 ? undefined : { append, grant: { maxOutput: wanted.max, reserved: Money.zero, scopes: [] } }
   if (!wanted.priced) return { append, refuse: { _tag: "UnpricedModel" } }
   const left = Money.subtract(least, wanted.input)
   const granted = left < 0n ? -1 : Math.min(wanted.max, Money.affordable(left, wanted.rate))
@@ -79,16 +79,18 @@ const admit = (append: number, wanted: Reserve, accounts: ReadonlyArray<Account>
         limit: Money.format(tightest.limit),
         spent: Money.format(tightest.spent),
         reserved: Money.format(tightest.reserved),
-        asked: Money.format(cost(wanted, wanted.min)),
+        asked: Money.format(amountOf(wanted, wanted.min)),
         ...during(tightest)
       }
     }
   }
-  const amount = cost(wanted, granted)
+  const amount = amountOf(wanted, granted)
   const live = accounts.filter(({ removed }) => !removed)
   for (const account of live) reserve(account, amount)
   const warnings = live.flatMap(warn)
-  const grant = { maxOutput: granted, reserved: amount, scopes: live.map(({ scope }) => scope) }
+  const scopes = live.map(({ scope }) => scope)
+  if (warnings.length === 0 && granted === said.maxOutput && amount === said.reserved && sameScopes(scopes, said.scopes)) return undefined
+  const grant = { maxOutput: granted, reserved: amount, scopes }
   return { append, grant: warnings.length === 0 ? grant : { ...grant, warnings } }
 }
 
@@ -103,19 +105,19 @@ export const judge: Gate["judge"] = (appends, isOut, tables, at) => {
   const verdicts: Array<Verdict> = []
   for (let index = 0; index < asks.length; index++) {
     const ask = asks[index]
-    const all = ask === undefined ? undefined : budgets.of(ask.state.org)
-    if (ask === undefined || all === undefined) continue
+    if (ask === undefined) continue
+    const all = budgets.of(ask.state.org)
     const accounts: Array<Account> = []
     const unsettled: Array<Account> = []
     ask.scopes.forEach((scope, place) => {
-      const account = all.get(scope)
+      const account = all?.get(scope)
       if (account === undefined) return
       roll(account, now)
-      if (ask.settle !== undefined && ask.reserve !== undefined) unsettled.push({ ...account })
+      if (ask.settle !== undefined && ask.wants !== undefined) unsettled.push({ ...account })
       if (ask.settle !== undefined) settle(account, ask.settle.cost, ask.settle.back[place] ?? Money.zero)
       accounts.push(account)
     })
-    const verdict = ask.reserve === undefined ? undefined : admit(index, ask.reserve, accounts)
+    const verdict = ask.wants === undefined ? undefined : admit(index, ask.wants, accounts)
     if (verdict === undefined) continue
     verdicts.push(verdict)
     // What is refused is not written, and what it would have settled is settled with what is written in its place.

@@ -1,7 +1,8 @@
 import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 import type * as Response from "effect/ai/Response"
 import * as Money from "../Money.ts"
-import type { FinishReason, Transcript, Usage } from "../Run.ts"
+import { FinishReason, type Transcript, type Usage } from "../Run.ts"
 import { isRecord } from "./Json.ts"
 
 /** A complete answer of a model. */
@@ -45,6 +46,8 @@ interface Piece {
   opaque: Opaque | undefined
 }
 
+const isFinish = Schema.is(FinishReason)
+
 /** Text that every store takes: neither NUL nor half of a surrogate pair. */
 const clean = (text: string): string => text.toWellFormed().replaceAll("\u0000", "\uFFFD")
 
@@ -62,8 +65,9 @@ const keep = (piece: Piece, metadata: unknown): void => {
   }
 }
 
+/** A number of tokens as every store takes it. */
 const count = (value: number | undefined): number =>
-  value !== undefined && Number.isFinite(value) && value > 0 ? Math.round(value) : 0
+  value !== undefined && Number.isFinite(value) && value > 0 ? Math.min(Math.round(value), Number.MAX_SAFE_INTEGER) : 0
 
 const usageOf = (usage: Response.FinishPartEncoded["usage"], hour: number, webSearches: number): Usage => {
   const cacheRead = count(usage.inputTokens.cacheRead)
@@ -214,7 +218,7 @@ export const collect = (taken?: (id: string) => boolean): Collector => {
       return Option.some({
         // What a refusal broke off is not to be run; a call that never became whole was not made.
         parts: pieces.filter((piece) => piece.whole && !(refused && piece.type === "tool-call")).map(partOf),
-        finish: finished.reason,
+        finish: isFinish(finished.reason) ? finished.reason : "unknown",
         note,
         usage: usageOf(finished.usage, hour, webSearches),
         requestId: requestId ?? messageId,

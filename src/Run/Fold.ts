@@ -277,5 +277,7 @@ export const fold = (state: RunState | undefined, logged: Logged): RunState => {
     }
     return begin(logged, logged.event)
   }
-  return { ...apply(state, logged.event, logged.at), seq: logged.seq, epoch: logged.epoch, at: logged.at }
+  const next = apply(state, logged.event, logged.at)
+  // What was made for this event is nobody else's yet, and need not be copied once more.
+  return Object.assign(next === state ? { ...state } : next, { seq: logged.seq, epoch: logged.epoch, at: logged.at })
 }

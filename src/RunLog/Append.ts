@@ -49,10 +49,10 @@ export const isAppendError = Schema.is(AppendError)
 /** A value that JSON can hold. */
 export type Json = null | boolean | number | string | ReadonlyArray<Json> | { readonly [key: string]: Json }
 
-/** A row with the number of its append within the batch. */
-export type Row = { readonly append: number } & { readonly [key: string]: Json }
+/** A row for a function of the database, as wide as that wants it; its first cell is the number of the append within the batch. */
+export type Row = ReadonlyArray<string | null>
 
-/** What a gate says of an append: refused, or admitted with a grant. No verdict admits it as it is. */
+/** What a gate says of an append: refused, or admitted with another grant than its last event tells. No verdict admits it as it is. */
 export type Verdict =
   | { readonly append: number; readonly refuse: { readonly [key: string]: Json } }
   | { readonly append: number; readonly grant: Grant }
@@ -72,8 +72,8 @@ export interface Grant {
  */
 export interface Gate {
   readonly name: string
-  /** The question as a row; nothing where the gate has nothing to say of the append. */
-  readonly ask: (append: Append, index: number) => Row | undefined
+  /** The question as rows; none where the gate has nothing to say of the append. */
+  readonly ask: (append: Append, index: number) => ReadonlyArray<Row>
   /**
    * The verdicts, in the order of the appends, of which `isOut` tells those that are refused already; `at` is the time of the store, in
    * milliseconds since 1970.
@@ -90,15 +90,13 @@ export interface Gate {
 
 /**
  * Rows that follow from events, written in their transaction. In SQL the function `conductor_project_<name>` writes them;
- * in memory {@link Projection.write} does. Lower `order` first.
+ * in memory {@link Projection.keep} does. Lower `order` first.
  */
 export interface Projection {
   readonly name: string
   readonly order: number
   readonly rows: (append: Append, index: number) => ReadonlyArray<Row>
-  readonly write: (rows: ReadonlyArray<Row>, tables: Tables["Service"]) => void
-  /** In memory, instead of {@link rows} and `write`: takes the append itself, so that rows are made only when somebody reads them. */
-  readonly keep?: (append: Append, tables: Tables["Service"]) => void
+  readonly keep: (append: Append, tables: Tables["Service"]) => void
 }
 
 /** The steps with the last one replaced. */

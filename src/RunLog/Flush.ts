@@ -6,7 +6,7 @@ import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import { answered, problemOf } from "../Database.ts"
+import { answered, bigIntegers, booleans, integers, problemOf, texts } from "../Database.ts"
 import * as Money from "../Money.ts"
 import { BudgetWarning, promptTokens, RunConflict, RunEvent, type RunnerId, StorageFailed } from "../Run.ts"
 import { type Append, type AppendError, type Gate, granted, type Projection } from "./Append.ts"
@@ -66,8 +66,30 @@ const totalsOf = ({ steps }: Append) => {
   return { turns, cost: Money.format(cost), unpriced, input: BigInt(input), output: BigInt(output) }
 }
 
-/** The list, or null where there is nothing in it: the driver cannot tell the type of such a list. */
-const someOf = (list: ReadonlyArray<string | null>) => list.some((one) => one !== null) ? list : null
+/** The rows of gates or projections, one part after the other, as the flush takes them. */
+interface Parts {
+  readonly names: Array<string>
+  readonly widths: Array<number>
+  readonly sizes: Array<number>
+  readonly cells: Array<string | null>
+}
+
+/** Adds what one of them has to do; nothing where that is nothing. */
+const addPart = ({ cells, names, sizes, widths }: Parts, name: string, batch: ReadonlyArray<Append>, rowsOf: Projection["rows"]): void => {
+  const before = cells.length
+  let width = 0
+  batch.forEach((append, index) => {
+    for (const row of rowsOf(append, index)) {
+      if (width !== 0 && row.length !== width) throw new Error(`The rows for conductor_${name} differ in their width`)
+      width = row.length
+      for (const cell of row) cells.push(cell)
+    }
+  })
+  if (width === 0) return
+  names.push(name)
+  widths.push(width)
+  sizes.push(cells.length - before)
+}
 
 /** What the table of runs needs for a run that begins. */
 const openOf = ({ epoch, run, steps: [{ logged: { event } }] }: Append) =>
@@ -82,14 +104,18 @@ const openOf = ({ epoch, run, steps: [{ logged: { event } }] }: Append) =>
   }]
 
 /**
- * The event as JSON text. Schemas check what may come from outside; what is made here alone needs no check on each step. Of a
- * `TurnStarted` what the flush grants comes last, where the flush looks for it.
+ * The event as JSON text. Schemas check what may come from outside; what is made here alone, as an answer is that was collected from a
+ * stream, needs no check on each step. Of a `TurnStarted` what the flush grants comes last, where the flush looks for it.
  */
-const payloadOf = (event: RunEvent): string => {
+export const payloadOf = (event: RunEvent): string => {
   switch (event._tag) {
     case "TurnStarted": {
       const { maxOutput, reserved, scopes, warnings: _, ...rest } = event
       return JSON.stringify({ ...rest, maxOutput, reserved: Money.format(reserved), scopes })
+    }
+    case "TurnCompleted": {
+      const { bill } = event
+      return JSON.stringify({ ...event, bill: { ...bill, cost: Money.format(bill.cost) } })
     }
     case "ToolStarted":
     case "ToolCompleted":
@@ -157,7 +183,7 @@ export interface Options {
   readonly patience: Duration.Duration
 }
 
-/** Writes appends through the functions of `sql/005_flush.sql`: many in a transaction of their own, or one with a tool's SQL. */
+/** Writes appends through the functions of `sql/013_cells.sql`: many of different runs in a transaction of their own, or one with a tool's SQL. */
 export const makeFlush = ({ gates, patience, projections, runner, sql }: Options): {
   readonly flush: (batch: ReadonlyArray<Append>) => Effect.Effect<ReadonlyArray<Outcome>, BadBatch | StorageFailed>
   readonly transaction: Transaction
@@ -179,42 +205,41 @@ export const makeFlush = ({ gates, patience, projections, runner, sql }: Options
         payload.push(payloadOf(logged.event))
       }
     })
-    const asks = gates.flatMap(({ ask, name }) => {
-      const rows = batch.flatMap((append, i) => ask(append, i) ?? [])
-      return rows.length === 0 ? [] : [{ name, asks: rows }]
-    })
-    const rows = ordered.flatMap(({ name, rows }) => {
-      const all = batch.flatMap(rows)
-      return all.length === 0 ? [] : [{ name, rows: all }]
-    })
+    const parts: Parts = { names: [], widths: [], sizes: [], cells: [] }
+    for (const { ask, name } of gates) addPart(parts, `gate_${name}`, batch, ask)
+    const judged = parts.names.length
+    for (const { name, rows } of ordered) addPart(parts, `project_${name}`, batch, rows)
     const states = batch.map((append) => lastOf(append).after)
     const totals = batch.map(totalsOf)
     const open = batch.flatMap(openOf)
     const [result] = yield* sql.unsafe<{ readonly answer: unknown }>(
-      `SELECT conductor_flush($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) AS answer`,
+      `SELECT conductor_flush($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25) AS answer`,
       [
         runner,
-        batch.map((append) => append.run),
-        states.map((state) => state.org),
-        batch.map((append) => append.epoch),
-        batch.map((append) => append.steps[0].logged.seq),
-        batch.map((append) => append.steps.length),
-        states.map((state) => state.status),
-        someOf(states.map((state) => state.failure?._tag ?? null)),
-        someOf(states.map((state) => state.status === "parked" ? state.parked : null)),
-        totals.map((total) => total.turns),
-        totals.map((total) => total.cost),
-        totals.map((total) => total.unpriced),
-        totals.map((total) => total.input),
-        totals.map((total) => total.output),
+        texts(batch.map((append) => append.run)),
+        texts(states.map((state) => state.org)),
+        integers(batch.map((append) => append.epoch)),
+        integers(batch.map((append) => append.steps[0].logged.seq)),
+        integers(batch.map((append) => append.steps.length)),
+        texts(states.map((state) => state.status)),
+        texts(states.map((state) => state.failure?._tag ?? null)),
+        texts(states.map((state) => state.status === "parked" ? state.parked : null)),
+        integers(totals.map((total) => total.turns)),
+        texts(totals.map((total) => total.cost)),
+        booleans(totals.map((total) => total.unpriced)),
+        bigIntegers(totals.map((total) => total.input)),
+        bigIntegers(totals.map((total) => total.output)),
         open.length === 0 ? null : JSON.stringify(open),
-        index,
-        seq,
-        at.map(BigInt),
-        tag,
-        payload,
-        JSON.stringify(asks),
-        JSON.stringify(rows)
+        integers(index),
+        integers(seq),
+        bigIntegers(at.map(BigInt)),
+        texts(tag),
+        texts(payload),
+        judged,
+        texts(parts.names),
+        integers(parts.widths),
+        integers(parts.sizes),
+        texts(parts.cells)
       ]
     )
     return result?.answer ?? null

@@ -194,14 +194,7 @@ export const layerMemory = (gates: ReadonlyArray<Gate>, projections: ReadonlyArr
         if (outcome._tag === "Refused") return outcome
       }
       put(outcome.append, entry)
-      for (const projection of ordered) {
-        if (projection.keep !== undefined) {
-          projection.keep(outcome.append, tables)
-          continue
-        }
-        const rows = projection.rows(outcome.append, 0)
-        if (rows.length > 0) projection.write(rows, tables)
-      }
+      for (const projection of ordered) projection.keep(outcome.append, tables)
       return outcome
     }
 

@@ -73,9 +73,9 @@ export class Store extends Context.Service<Store, Reads & {
   readonly as: (org: OrgId) => Reads
   /** How many flushes may be under way at the same time. */
   readonly lanes: number
-  /** Whether what a run did and the request that it makes next are written as one append, which costs less. */
+  /** Whether what a run did and the request that it makes next, or its end, are written as one append, which costs less. */
   readonly joins: boolean
-  /** Writes a batch in one transaction and says what became of each append, in their order. */
+  /** Writes a batch, of each run one append, in one transaction and says what became of each append, in their order. */
   readonly flush: (batch: ReadonlyArray<Append>) => Effect.Effect<ReadonlyArray<Outcome>, BadBatch | StorageFailed>
   /** SQL that commits together with events; nothing where there is no database. */
   readonly transaction: Transaction | undefined

@@ -17,8 +17,8 @@ interface Item {
 
 /** Appends of one run that are written as one. */
 interface Group {
-  append: Append
-  readonly items: Array<Item>
+  readonly append: Append
+  readonly items: ReadonlyArray<Item>
 }
 
 /** A flush that has so many appends takes no further run; more wait for the next. */
@@ -30,35 +30,57 @@ const slice = 25
 /** So many runs have to wait before a second flush begins beside the first: fewer cost more than they gain. */
 const secondLane = 50
 
-/** An append that nothing can refuse for what it is, but for its reservation: it neither begins, ends nor parks its run. */
-const goesOn = ({ steps: [first, ...rest] }: Append): boolean =>
-  first.before !== undefined && (rest.at(-1) ?? first).after.status === "running"
+/** An append that nothing can refuse for what it is: it neither begins, ends nor parks its run, and reserves nothing. */
+const goesOn = ({ reserve, steps: [first, ...rest] }: Append): boolean =>
+  reserve === undefined && first.before !== undefined && (rest.at(-1) ?? first).after.status === "running"
 
-const merge = (a: Append, { consumes, reserve, steps: more }: Append): Append => {
-  const steps: [Step, ...Array<Step>] = [a.steps[0], ...a.steps.slice(1), ...more]
-  const merged = { run: a.run, epoch: a.epoch, steps, consumes: consumes.length === 0 ? a.consumes : [...a.consumes, ...consumes] }
-  return reserve === undefined ? merged : { ...merged, reserve }
+/** The appends as one. */
+const merged = (first: Append, more: ReadonlyArray<Append>): Append => {
+  if (more.length === 0) return first
+  const steps: [Step, ...Array<Step>] = [...first.steps]
+  const consumes = [...first.consumes]
+  let { reserve } = first
+  for (const append of more) {
+    for (const step of append.steps) steps.push(step)
+    for (const command of append.consumes) consumes.push(command)
+    reserve = append.reserve
+  }
+  const append = { run: first.run, epoch: first.epoch, steps, consumes }
+  return reserve === undefined ? append : { ...append, reserve }
 }
 
-/** Puts appends of one run that go on together, so that they cost as one; of those with a reservation one, as the last, where they join. */
-const group = (items: ReadonlyArray<Item>, withReservation: boolean): ReadonlyArray<Group> => {
-  const groups: Array<Group> = []
-  const open = new Map<RunId, Group>()
+/**
+ * Puts appends of one run together, so that they cost as one: those that nothing can refuse, and where the store joins them the one after
+ * them that something can.
+ */
+const group = (items: ReadonlyArray<Item>, joins: boolean): ReadonlyArray<Group> => {
+  const groups: Array<[Item, ...Array<Item>]> = []
+  const open = new Map<RunId, [Item, ...Array<Item>]>()
   for (const item of items) {
     const { append } = item
-    const joins = goesOn(append) && (withReservation || append.reserve === undefined)
-    let own = open.get(append.run)
-    if (joins && own !== undefined && own.append.epoch === append.epoch) {
-      own.append = merge(own.append, append)
-      own.items.push(item)
-    } else {
-      own = { append, items: [item] }
-      groups.push(own)
-    }
-    if (joins && append.reserve === undefined) open.set(append.run, own)
-    else open.delete(append.run)
+    const isLast = !goesOn(append)
+    const before = open.get(append.run)
+    const own: [Item, ...Array<Item>] = before !== undefined && before[0].append.epoch === append.epoch && (joins || !isLast) ? before : [item]
+    if (own === before) own.push(item)
+    else groups.push(own)
+    if (isLast) open.delete(append.run)
+    else open.set(append.run, own)
   }
-  return groups
+  return groups.map((own) => ({ append: merged(own[0].append, own.slice(1).map((item) => item.append)), items: own }))
+}
+
+/** Groups of different runs at a time: of those of one run each after the one before it. */
+const inTurns = (groups: ReadonlyArray<Group>): ReadonlyArray<ReadonlyArray<Group>> => {
+  const turns: Array<Array<Group>> = []
+  const next = new Map<RunId, number>()
+  for (const one of groups) {
+    const turn = next.get(one.append.run) ?? 0
+    next.set(one.append.run, turn + 1)
+    const own = turns[turn]
+    if (own === undefined) turns.push([one])
+    else own.push(one)
+  }
+  return turns
 }
 
 /** The append of an item as it was written in its group: what is granted changes the last event, which is that of the last item. */
@@ -68,12 +90,12 @@ const writtenOf = ({ append }: Item, { items }: Group, written: Append): Append 
 }
 
 /**
- * A refused reservation does not refuse what the run did before it: that goes by itself, a moment later. Until then what its attempt
- * holds is held.
+ * What refuses a reservation or the end of a run does not refuse what the run did before it: that goes by itself, a moment later. Until
+ * then what its attempt holds is held.
  */
 const apart = (one: Group, outcome: Outcome): ReadonlyArray<Group> => {
   const last = one.items.at(-1)
-  if (outcome._tag !== "Refused" || one.items.length === 1 || last?.append.reserve === undefined) return []
+  if (outcome._tag !== "Refused" || one.items.length === 1 || last === undefined || goesOn(last.append)) return []
   return [...group(one.items.slice(0, -1), false), { append: last.append, items: [last] }]
 }
 
@@ -119,6 +141,8 @@ export const makeWriter = Effect.fnUntraced(function*(store: Store["Service"], h
     }
   }
 
+  const writeAll = (groups: ReadonlyArray<Group>): Effect.Effect<void> => Effect.forEach(inTurns(groups), write, { discard: true })
+
   const write = (groups: ReadonlyArray<Group>): Effect.Effect<void> =>
     store.flush(groups.map((one) => one.append)).pipe(
       // A defect, as of an event that cannot be encoded, is of one append and must not leave the others waiting.
@@ -135,7 +159,7 @@ export const makeWriter = Effect.fnUntraced(function*(store: Store["Service"], h
             if (parts.length === 0) settle(one, outcome)
             else again.push(...parts)
           }
-          if (again.length > 0) yield* write(again)
+          yield* writeAll(again)
         }),
         onFailure: (failure) => {
           if (failure._tag === "BadBatch" && groups.length > 1) {
@@ -188,7 +212,7 @@ export const makeWriter = Effect.fnUntraced(function*(store: Store["Service"], h
     const items = take()
     if (items.length === 0) return
     flushes++
-    yield* write(group(items, store.joins))
+    yield* writeAll(group(items, store.joins))
     flushes--
     for (const { append } of items) busy.delete(append.run)
     if (waiting.size > 0) ready.openUnsafe()

@@ -1,4 +1,5 @@
 import * as Option from "effect/Option"
+import { amountOf, scopesOf } from "../Budget.ts"
 import * as Model from "../Model.ts"
 import * as Money from "../Money.ts"
 import { type Bill, type CostSource, noUsage, promptTokens, type RunState } from "../Run.ts"
@@ -36,6 +37,16 @@ export const reserveOf = (resolved: Model.Resolved, request: Model.Request, inpu
     min: least,
     priced: Option.isSome(price) && Option.isSome(rate)
   }
+}
+
+/** What the attempt is granted if all goes on as before: all that it wants, from the scopes of the last one or else the run's own. */
+export const expectedOf = (
+  state: RunState,
+  reserve: Reserve,
+  last: ReadonlyArray<string> | undefined
+): { readonly reserved: Money.Money; readonly scopes: ReadonlyArray<string> } => {
+  const scopes = last ?? (state.limits.cost === undefined ? [] : scopesOf(state).slice(-1))
+  return scopes.length === 0 || !reserve.priced ? { reserved: Money.zero, scopes: [] } : { reserved: amountOf(reserve, reserve.max), scopes }
 }
 
 /** What a bill says that a clock does not. */

@@ -64,6 +64,8 @@ export interface Journal {
   readonly isCancelled: () => boolean
   /** True where what is under way is about to be stopped. */
   readonly isHalting: () => boolean
+  /** The budgets that paid for the last attempt, where one was made here. */
+  scopes: ReadonlyArray<string> | undefined
   /** The model that was asked last, once it was looked up. */
   resolved: Resolved | undefined
   /** Ends the attempt under way, after its request was interrupted, with what it can have cost. */
@@ -127,7 +129,8 @@ export const makeJournal = Effect.fnUntraced(function*(options: {
     if (outstanding.length === 0) return Effect.void
     const waiting = outstanding
     outstanding = []
-    return Effect.forEach(waiting, Deferred.await, { discard: true })
+    const open = waiting.findIndex((pending) => outcomeOf(pending)?._tag !== "Success")
+    return open < 0 ? Effect.void : Effect.forEach(waiting.slice(open), Deferred.await, { discard: true })
   })
 
   const commit: Journal["commit"] = (events, more) =>
@@ -142,8 +145,9 @@ export const makeJournal = Effect.fnUntraced(function*(options: {
       }
       committing++
       idle.closeUnsafe()
-      return flushed.pipe(
-        Effect.andThen(Deferred.await(pending)),
+      // What was emitted before it is settled before it, so that this waits once.
+      return Effect.exit(Deferred.await(pending)).pipe(
+        Effect.flatMap((exit) => Effect.andThen(flushed, exit)),
         Effect.map(learn),
         Effect.tapError(() => Effect.sync(() => current = before)),
         Effect.ensuring(Effect.sync(() => {
@@ -239,6 +243,7 @@ export const makeJournal = Effect.fnUntraced(function*(options: {
       isCancelled: () => isAsked("cancelled"),
       isHalting,
       idle: idle.await,
+      scopes: undefined,
       resolved: undefined,
       broken: undefined,
       running

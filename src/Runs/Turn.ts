@@ -7,10 +7,9 @@ import type * as AiError from "effect/ai/AiError"
 import type * as Response from "effect/ai/Response"
 import { redactText } from "../AuditLog.ts"
 import * as Model from "../Model.ts"
-import * as Money from "../Money.ts"
 import { AttemptId, type AttemptError, type Bill, type RunEvent, type RunState, type Transcript } from "../Run.ts"
 import type { AppendError } from "../RunLog.ts"
-import { type Attempt, billFor, type Charge, boundOf, chargeOf, lostBill, reserveOf, uncounted } from "./Bill.ts"
+import { type Attempt, billFor, type Charge, boundOf, chargeOf, expectedOf, lostBill, reserveOf, uncounted } from "./Bill.ts"
 import { wholeOf } from "./Conversation.ts"
 import type { Journal } from "./Journal.ts"
 import { closeChat, inChat } from "./Spans.ts"
@@ -137,6 +136,7 @@ export const attemptAt = Effect.fnUntraced(function*(
     }), error)
   }
 
+  const reserve = reserveOf(resolved, request, input)
   journal.broken = (on, error) => Effect.asVoid(failed(on, { ...error, requestId: null }))
   const started: Extract<RunEvent, { _tag: "TurnStarted" }> = {
     _tag: "TurnStarted",
@@ -147,15 +147,15 @@ export const attemptAt = Effect.fnUntraced(function*(
     model: resolved.ref,
     ...(purpose === undefined ? {} : { purpose }),
     maxOutput: request.maxOutput,
-    reserved: Money.zero,
-    scopes: [],
+    ...expectedOf(before, reserve, journal.scopes),
     prices: resolved.prices
   }
   yield* Effect.onError(
-    journal.commit([waitedMs > 0 ? { ...started, waitedMs } : started], { reserve: reserveOf(resolved, request, input) }),
+    journal.commit([waitedMs > 0 ? { ...started, waitedMs } : started], { reserve }),
     () => Effect.sync(() => journal.broken = undefined)
   )
   attempt.sent = true
+  journal.scopes = journal.state().attempt?.scopes
   const granted = journal.state().attempt?.maxOutput ?? request.maxOutput
   /** What was said so far, by kind: the pieces' order among the kinds is not kept. */
   const said = { reasoning: "", text: "" }

@@ -62,7 +62,7 @@ const chainOf = (runs: number, erased: ReadonlyArray<number>) =>
     const org = `org-${runs}`
     for (let i = 0; i < runs; i++) {
       const { written } = wholeRun({ org, arguments: `{"i":${i}}` })
-      trail.write(projection.rows(written, 0))
+      projection.keep(written, yield* Tables)
     }
     for (const n of erased) trail.erase(org, { n }, "officer", 1_800_000_000_000)
     const { head, rows } = trail.read(org)

@@ -4,10 +4,10 @@ import { Deferred, Effect, Layer, Option, Stream } from "effect"
 import type { Response } from "effect/ai"
 import * as SqlClient from "effect/sql/SqlClient"
 import { AuditLog } from "../../src/AuditLog.ts"
-import { Budget } from "../../src/Budget.ts"
+import { Budget, modelCalls } from "../../src/Budget.ts"
 import { Agent, Conductor, Model, Run } from "../../src/index.ts"
 import * as Money from "../../src/Money.ts"
-import { BetweenStore, type Row, Tables } from "../../src/RunLog.ts"
+import { BetweenStore, Tables } from "../../src/RunLog.ts"
 import { type Attempt, boundOf, chargeOf, lostBill } from "../../src/Runs/Bill.ts"
 import * as testing from "../../src/testing.ts"
 import { bills, lists } from "../support/bills.ts"
@@ -154,9 +154,7 @@ const callsOf = Effect.fnUntraced(function*(run: Run.RunId) {
       SELECT trim_scale(cost_usd)::text AS cost, cost_source AS source FROM model_calls WHERE run_id = ${run} ORDER BY ended_at, attempt`
     return rows.map(({ cost, source }) => [cost, source])
   }
-  const calls = (yield* Tables).get("model_calls", (): Array<() => Row> => [])
-  const rows: ReadonlyArray<ReadonlyArray<unknown>> = calls.map((row) => row().r).filter((row) => Array.isArray(row))
-  return rows.filter((row) => row[2] === run).map((row) => [row[15], row[16]])
+  return modelCalls(yield* Tables).filter((call) => call.run === run).map(({ cost, source }) => [Money.format(cost), source])
 })
 
 /** The ledger, the run, its budget, its row and its audit trail tell the same of what it cost. */

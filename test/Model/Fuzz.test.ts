@@ -8,6 +8,7 @@ import * as Idle from "../../src/Model/Idle.ts"
 import { failures as openRouterFailures } from "../../src/Model/OpenRouter/Failure.ts"
 import { Decoder as OpenRouter } from "../../src/Model/OpenRouter/Response.ts"
 import * as Wire from "../../src/Model/Wire.ts"
+import { makeChance } from "../support/chance.ts"
 import { play } from "../support/wire.ts"
 
 const providers = {
@@ -46,17 +47,6 @@ const types = [
 const plain = [
   null, 0, -1, 1, 2, 1e308, 3.5, "", "x", "\u0000\ud800", "__proto__", "stop", "tool_calls", "STOP", "MALFORMED_FUNCTION_CALL", "{\"a\":", "1}", "{}", "é", true, [], {}, [null], [[]], { text: 1 }
 ]
-
-/** Numbers from 0 up to 1 by a seed. */
-const dice = (seed: number) => {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
-}
 
 /** JSON of the providers' names and words in no order, and anything else between. */
 const anything = (roll: () => number, depth = 0): unknown => {
@@ -135,7 +125,7 @@ for (const provider of Object.keys(providers) as ReadonlyArray<keyof typeof prov
       { seed: Arbitrary.schema(Schema.Int) },
       ({ seed }) =>
         Effect.gen(function*() {
-          const roll = dice(seed)
+          const roll = makeChance(String(seed)).next
           const values = Array.from({ length: Math.floor(roll() * 12) }, () => shaped(provider, roll))
           const cuts = Array.from({ length: Math.floor(roll() * 20) }, () => Math.floor(roll() * 4_000))
           const done = roll() < 0.5

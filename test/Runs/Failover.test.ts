@@ -2,7 +2,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Layer, Option, Schema } from "effect"
 import * as SqlClient from "effect/sql/SqlClient"
 import { Agent, Conductor, Model, Money, Plugin, Run, Tool } from "../../src/index.ts"
-import { type Row, Tables } from "../../src/RunLog.ts"
+import { modelCalls } from "../../src/Budget.ts"
+import { Tables } from "../../src/RunLog.ts"
 import * as testing from "../../src/testing.ts"
 import { recordings } from "../support/anthropic.ts"
 import { embedded } from "../support/databases.ts"
@@ -102,20 +103,8 @@ const casesOf = (bodies: readonly [string, string]): ReadonlyArray<Case> =>
       turn: index + 1
     }))))
 
-/** The column of `model_calls` as rows of process memory have it. */
-const column = { turn: 5, attempt: 6, provider: 7, cost: 15, error: 22 }
-
 const rowsInMemory = Effect.map(Tables, (tables) =>
-  tables.get("model_calls", (): Array<() => Row> => []).map((row) => {
-    const values = row()["r"] as ReadonlyArray<string | number | null>
-    return {
-      turn: Number(values[column.turn]),
-      attempt: Number(values[column.attempt]),
-      provider: String(values[column.provider]),
-      cost: Money.usd(String(values[column.cost])),
-      error: values[column.error] ?? null
-    }
-  }))
+  modelCalls(tables).map(({ attempt, cost, error, model, turn }) => ({ turn, attempt, provider: model.slice(0, model.indexOf(":")), cost, error })))
 
 /** What the run is when nobody breaks off. */
 const undisturbed = Effect.fnUntraced(function*(server: Replay, first: Recorded, bodies: readonly [string, string]) {

@@ -1,7 +1,7 @@
 /** Runs that ask for money, and the end of periods at will, on every store. */
 import { Effect, Option } from "effect"
 import * as SqlClient from "effect/sql/SqlClient"
-import { type Balance, Budget } from "../../src/Budget.ts"
+import { amountOf, type Balance, Budget } from "../../src/Budget.ts"
 import { table } from "../../src/Budget/Memory.ts"
 import * as Money from "../../src/Money.ts"
 import type { Limits, OrgId } from "../../src/Run.ts"
@@ -23,11 +23,12 @@ export const begin = Effect.fnUntraced(function*(cost: string | null, options: {
   return run
 })
 
-/** The start of an attempt, which asks for money. */
-export const ask = (run: Run, more: Partial<Reserve> = {}): Append => ({
-  ...run.append({ ...run.turnStarted(), maxOutput: reserve.max }),
-  reserve: { ...reserve, ...more }
-})
+/** The start of an attempt, which asks for money; its event says that these scopes pay for all of it. */
+export const ask = (run: Run, more: Partial<Reserve> = {}, scopes: ReadonlyArray<string> = []): Append => {
+  const wanted = { ...reserve, ...more }
+  const said = scopes.length === 0 ? {} : { scopes, reserved: amountOf(wanted, wanted.max) }
+  return { ...run.append({ ...run.turnStarted(), maxOutput: wanted.max, ...said }), reserve: wanted }
+}
 
 /** How the start of an attempt is refused; the run is then where it was. */
 export const refused = Effect.fnUntraced(function*(run: Run, more: Partial<Reserve> = {}) {

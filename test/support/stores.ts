@@ -1,6 +1,8 @@
 /** The stores that a contract suite of the log's rooms runs on: memory, embedded, Postgres; each fresh. */
 import { Layer } from "effect"
 import * as SecureRandom from "effect/crypto/SecureRandom"
+import type * as SqlClient from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
 import * as AuditLog from "../../src/AuditLog.ts"
 import * as Budget from "../../src/Budget.ts"
 import * as Inbox from "../../src/Inbox.ts"
@@ -11,8 +13,11 @@ const projections = [Inbox.projection, Budget.projection, AuditLog.projection]
 
 type Rooms = RunLog.RunLog | RunLog.Store | RunLog.Tables | Inbox.Inbox | Budget.Budget | AuditLog.AuditLog
 
-/** The log with its gates, and the rooms that hang on it; with another gate of budgets, where that is what is tested. */
-export const storesWith = (budgets: RunLog.Gate): ReadonlyArray<{ readonly name: string; readonly layer: Layer.Layer<Rooms, unknown> }> => {
+/** The log with its gates, and the rooms that hang on it; with another gate of budgets and what it needs of a database, where that is what is tested. */
+export const storesWith = (
+  budgets: RunLog.Gate,
+  needs: Layer.Layer<never, SqlError, SqlClient.SqlClient> = Layer.empty
+): ReadonlyArray<{ readonly name: string; readonly layer: Layer.Layer<Rooms, unknown> }> => {
   const gates = [Inbox.gate, budgets]
   return [
     {
@@ -29,6 +34,7 @@ export const storesWith = (budgets: RunLog.Gate): ReadonlyArray<{ readonly name:
         Layer.provideMerge(AuditLog.AuditLog.layer),
         Layer.provideMerge(RunLog.RunLog.layerSql(gates, projections)),
         Layer.provide(SecureRandom.layerWebCrypto),
+        Layer.provideMerge(needs),
         Layer.provideMerge(layer),
         // Unused here, so that tests may ask for them on every store.
         Layer.provideMerge(RunLog.Tables.layer)
