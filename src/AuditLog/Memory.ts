@@ -12,9 +12,10 @@ interface Chain {
   head: { readonly n: number; readonly hash: Uint8Array }
 }
 
-const seal = ({ execution: _, input, ...given }: Given, n: number, before: Uint8Array): Stored => {
+const seal = (given: Given, n: number, before: Uint8Array): Stored => {
+  const { execution: _, input, ...told } = given
   const salt = randomBytes(16)
-  const row = { ...given, input: input === null ? null : JSON.stringify(input), n, id: randomUUID(), salt, erasedAt: null }
+  const row = { ...told, input: input === null ? null : JSON.stringify(input), n, id: randomUUID(), salt, erasedAt: null }
   const sealed = { ...row, contentDigest: contentDigest(salt, row) }
   return { ...sealed, hash: link(before, n, rowDigest(sealed)) }
 }
