@@ -12,7 +12,8 @@ import { Store } from "./RunLog/Store.ts"
 import { Tables } from "./RunLog/Tables.ts"
 import type { Transaction } from "./RunLog/Transaction.ts"
 import { makeWatchers } from "./RunLog/Watch.ts"
-import { makeWriter, type Pending } from "./RunLog/Writer.ts"
+import type { Pending } from "./RunLog/Group.ts"
+import { makeWriter } from "./RunLog/Writer.ts"
 
 export * from "./RunLog/Append.ts"
 export type { Delta, Flight, Live } from "./RunLog/Hub.ts"
@@ -24,7 +25,7 @@ export { BetweenStore, type Reads, type RunFilter, type RunRow, Store } from "./
 export { Tables } from "./RunLog/Tables.ts"
 export type { Transaction } from "./RunLog/Transaction.ts"
 export type { Watch } from "./RunLog/Watch.ts"
-export type { Pending } from "./RunLog/Writer.ts"
+export type { Pending } from "./RunLog/Group.ts"
 
 /** Told of each append of this process once it is written, within the writing: it must be quick and must not fail. */
 export const Observer = Context.Reference<(append: Append) => void>("conductor-ai/RunLog/Observer", { defaultValue: () => () => {} })

@@ -65,9 +65,11 @@ const keep = (piece: Piece, metadata: unknown): void => {
   }
 }
 
-/** A number of tokens as every store takes it. */
+/** The greatest number that every store takes: that of 32 bits. */
+const maxCount = 2 ** 31 - 1
+
 const count = (value: number | undefined): number =>
-  value !== undefined && Number.isFinite(value) && value > 0 ? Math.min(Math.round(value), Number.MAX_SAFE_INTEGER) : 0
+  value !== undefined && Number.isFinite(value) && value > 0 ? Math.min(Math.round(value), maxCount) : 0
 
 const usageOf = (usage: Response.FinishPartEncoded["usage"], hour: number, webSearches: number): Usage => {
   const cacheRead = count(usage.inputTokens.cacheRead)

@@ -8,21 +8,17 @@ import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { answered, bigIntegers, booleans, integers, problemOf, texts } from "../Database.ts"
 import * as Money from "../Money.ts"
-import { BudgetWarning, promptTokens, RunConflict, RunEvent, type RunnerId, StorageFailed } from "../Run.ts"
+import { BudgetWarning, promptTokens, RunConflict, type RunEvent, type RunnerId, StorageFailed } from "../Run.ts"
 import { type Append, type AppendError, type Gate, granted, type Projection } from "./Append.ts"
 import { outcomesOf } from "./Answer.ts"
 import type { BadBatch, Outcome } from "./Store.ts"
+import { decodeEvent, payloadOf } from "./Payload.ts"
 import { makeTransaction, type Transaction } from "./Transaction.ts"
 
 /** How long a flush is tried again while the database cannot be reached. */
 export const FlushPatience = Context.Reference<Duration.Duration>("conductor-ai/RunLog/FlushPatience", {
   defaultValue: () => Duration.seconds(10)
 })
-
-const encodeEvent = Schema.encodeUnknownSync(RunEvent)
-
-/** An event from its stored JSON. */
-export const decodeEvent = Schema.decodeUnknownSync(RunEvent)
 
 /** What a flush says where not everything was appended as it was sent; numbers are places in the batch. */
 const Answer = Schema.Struct({
@@ -102,28 +98,6 @@ const openOf = ({ epoch, run, steps: [{ logged: { event } }] }: Append) =>
     definition: event.definition,
     model: event.model
   }]
-
-/**
- * The event as JSON text. Schemas check what may come from outside; what is made here alone, as an answer is that was collected from a
- * stream, needs no check on each step. Of a `TurnStarted` what the flush grants comes last, where the flush looks for it.
- */
-export const payloadOf = (event: RunEvent): string => {
-  switch (event._tag) {
-    case "TurnStarted": {
-      const { maxOutput, reserved, scopes, warnings: _, ...rest } = event
-      return JSON.stringify({ ...rest, maxOutput, reserved: Money.format(reserved), scopes })
-    }
-    case "TurnCompleted": {
-      const { bill } = event
-      return JSON.stringify({ ...event, bill: { ...bill, cost: Money.format(bill.cost) } })
-    }
-    case "ToolStarted":
-    case "ToolCompleted":
-      return JSON.stringify(event)
-    default:
-      return JSON.stringify(encodeEvent(event))
-  }
-}
 
 /** Errors of the data in a batch, as opposed to errors of the connection or the server. */
 const isBad = (error: SqlError): boolean => {

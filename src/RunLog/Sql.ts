@@ -11,9 +11,10 @@ import { answered, Database, readerOf } from "../Database.ts"
 import * as Money from "../Money.ts"
 import { AgentName, DefinitionHash, type Logged, ModelRef, OrgId, RunId, RunnerId, SessionId, StorageFailed } from "../Run.ts"
 import type { Gate, Projection } from "./Append.ts"
-import { decodeEvent, FlushPatience, isTransient, makeFlush, storageFailed } from "./Flush.ts"
+import { FlushPatience, isTransient, makeFlush, storageFailed } from "./Flush.ts"
 import { LeaseTime } from "./Lease.ts"
 import type { Page } from "./Page.ts"
+import { decodeEvent } from "./Payload.ts"
 import { BetweenStore, type Reads, type RunFilter, type RunRow, Store } from "./Store.ts"
 
 const Timestamp = Schema.Date

@@ -125,13 +125,21 @@ export const makeJournal = Effect.fnUntraced(function*(options: {
     if (last !== undefined && last.logged.seq === current?.seq) current = last.after
   }
 
-  const flushed: Effect.Effect<void, AppendError> = Effect.suspend(() => {
-    if (outstanding.length === 0) return Effect.void
-    const waiting = outstanding
+  /** Waits for appends, without waiting for those that are written. */
+  const settled = (pending: ReadonlyArray<Pending>): Effect.Effect<void, AppendError> =>
+    Effect.suspend(() => {
+      const open = pending.findIndex((one) => outcomeOf(one)?._tag !== "Success")
+      return open < 0 ? Effect.void : Effect.forEach(pending.slice(open), Deferred.await, { discard: true })
+    })
+
+  /** What was emitted and nobody has waited for, from now on waited for by whoever takes it. */
+  const takeOutstanding = (): ReadonlyArray<Pending> => {
+    const taken = outstanding
     outstanding = []
-    const open = waiting.findIndex((pending) => outcomeOf(pending)?._tag !== "Success")
-    return open < 0 ? Effect.void : Effect.forEach(waiting.slice(open), Deferred.await, { discard: true })
-  })
+    return taken
+  }
+
+  const flushed = Effect.suspend(() => settled(takeOutstanding()))
 
   const commit: Journal["commit"] = (events, more) =>
     Effect.suspend(() => {
@@ -146,8 +154,9 @@ export const makeJournal = Effect.fnUntraced(function*(options: {
       committing++
       idle.closeUnsafe()
       // What was emitted before it is settled before it, so that this waits once.
+      const sooner = takeOutstanding()
       return Effect.exit(Deferred.await(pending)).pipe(
-        Effect.flatMap((exit) => Effect.andThen(flushed, exit)),
+        Effect.flatMap((exit) => Effect.andThen(settled(sooner), exit)),
         Effect.map(learn),
         Effect.tapError(() => Effect.sync(() => current = before)),
         Effect.ensuring(Effect.sync(() => {

@@ -4,7 +4,7 @@ import type { Response } from "effect/ai"
 import { Answer } from "../../src/Model.ts"
 import * as Money from "../../src/Money.ts"
 import { AttemptId, ModelRef, RunEvent } from "../../src/Run.ts"
-import { decodeEvent, payloadOf } from "../../src/RunLog/Flush.ts"
+import { decodeEvent, payloadOf } from "../../src/RunLog/Payload.ts"
 import { type Chance, makeChance } from "../support/chance.ts"
 
 const encode = Schema.encodeUnknownSync(RunEvent)
