@@ -4,7 +4,8 @@
 --
 -- Cells are rows one after the other, each as wide as its function says: column c of the row that begins after i is p_cells[i + c], and the
 -- first is the number of its append. conductor_flush sees to it that plans are generic: then plpgsql keeps an array taken apart and a
--- cell is found at once, where a plan for its very values, or the query of a loop, would look through the whole array for each.
+-- cell is found at once, where a plan for its very values, or the query of a loop, would look through the whole array for each. A row or
+-- two may be written without it.
 
 -- Refuses appends that end or park a run whose commands wait. A row is append, run.
 CREATE OR REPLACE FUNCTION conductor_gate_inbox(p_cells text[]) RETURNS jsonb
@@ -296,16 +297,17 @@ BEGIN
   ), written AS (
     INSERT INTO audit_logs (id, org_id, n, "timestamp", event, action, tool_name, principal, agent, session_id, run_id, seq, call_id,
       source_project, success, duration_ms, cost_usd, output_summary, target_entity, error_message, input_params, salt, content_digest, hash)
-    SELECT p_cells[i + 2]::uuid, org_id, n, to_timestamp(p_cells[i + 5]::bigint / 1000000.0), p_cells[i + 6], p_cells[i + 7], p_cells[i + 8], p_cells[i + 9],
-      p_cells[i + 10], p_cells[i + 11], p_cells[i + 12], p_cells[i + 13]::integer, p_cells[i + 14], p_cells[i + 15],
+    SELECT p_cells[i + 2]::uuid, org_id, n, to_timestamp(p_cells[i + 5]::bigint / 1000000.0), p_cells[i + 6], p_cells[i + 7],
+      p_cells[i + 8], p_cells[i + 9], p_cells[i + 10], p_cells[i + 11], p_cells[i + 12], p_cells[i + 13]::integer, p_cells[i + 14], p_cells[i + 15],
       p_cells[i + 16]::boolean, p_cells[i + 17]::integer, p_cells[i + 18]::numeric, p_cells[i + 19], p_cells[i + 20], p_cells[i + 21],
       params, salt, content, hash
     FROM chained
   ), executed AS (
     INSERT INTO tool_executions (id, org_id, audit_log_id, session_id, run_id, call_id, tool_name, input_json, output_json, started_at,
       completed_at, retry_count, tokens_used, api_calls_made)
-    SELECT p_cells[i + 2]::uuid, org_id, p_cells[i + 2]::uuid, p_cells[i + 11], p_cells[i + 12], p_cells[i + 14], p_cells[i + 8], p_cells[i + 23]::jsonb, p_cells[i + 24]::jsonb,
-      to_timestamp(p_cells[i + 25]::bigint / 1000.0), to_timestamp(p_cells[i + 26]::bigint / 1000.0), p_cells[i + 27]::integer, 0, 1
+    SELECT p_cells[i + 2]::uuid, org_id, p_cells[i + 2]::uuid, p_cells[i + 11], p_cells[i + 12], p_cells[i + 14], p_cells[i + 8],
+      p_cells[i + 23]::jsonb, p_cells[i + 24]::jsonb, to_timestamp(p_cells[i + 25]::bigint / 1000.0), to_timestamp(p_cells[i + 26]::bigint / 1000.0),
+      p_cells[i + 27]::integer, 0, 1
     FROM chained WHERE p_cells[i + 23] IS NOT NULL
   )
   UPDATE audit_heads h SET n = c.n, hash = c.hash

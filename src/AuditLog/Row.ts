@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto"
 import * as Money from "../Money.ts"
 import type { OrgId } from "../Run.ts"
-import type { Append, Json, Row } from "../RunLog.ts"
+import { type Append, cell, type Json, type Row } from "../RunLog.ts"
 import { type Content, type Metadata, metadata } from "./Chain.ts"
 import { entity, type Execution, inputOf, line, type Lookup, maxName, name, type Note, noteOf, type Said, saidOf } from "./Said.ts"
 
@@ -14,8 +14,6 @@ export interface Given extends Metadata, Omit<Content, "input"> {
   readonly execution: Execution | null
 }
 
-const text = (value: number | null): string | null => value === null ? null : String(value)
-
 /** A UUIDv7 of a time in milliseconds since 1970: the time, then chance, so that rows of one time lie together in the index. */
 const timedId = (at: number): string => {
   const time = at.toString(16).padStart(12, "0")
@@ -26,13 +24,15 @@ const timedId = (at: number): string => {
 export const cellsOf = (row: Given, append: number): Row => {
   const { call, execution, run, seq } = row
   return [
-    String(append), timedId(row.at / 1000), metadata(row), row.org, String(row.at), row.event, row.action, row.name, row.principal, row.agent, row.session, run, text(seq),
-    call, row.project, String(row.success), text(row.durationMs), row.cost, row.output, row.target, row.error,
+    String(append), timedId(row.at / 1000), metadata(row), row.org, String(row.at), row.event, row.action, row.name, row.principal, row.agent,
+    row.session, run, cell(seq), call, row.project, String(row.success), cell(row.durationMs), row.cost, row.output, row.target, row.error,
     row.input === null ? null : JSON.stringify(row.input),
     ...(execution === null ? [null, null, null, null, null] : [
       JSON.stringify({ run, turn: execution.turn, call }),
       execution.completed === null ? null : JSON.stringify({ run, seq }),
-      String(execution.started), text(execution.completed), String(execution.retries)
+      String(execution.started),
+      cell(execution.completed),
+      String(execution.retries)
     ])
   ]
 }

@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import { readerOf } from "../Database.ts"
+import { readerOf, texts } from "../Database.ts"
 import { StorageFailed } from "../Run.ts"
 import { origin, type Stored } from "./Chain.ts"
 import type { Filter, Where } from "./Filter.ts"
@@ -71,7 +71,7 @@ export const makeSql = Effect.map(SqlClient.SqlClient, (sql) => {
       failed("erase")
     )
 
-  const append = (row: Given) => sql`SELECT conductor_project_trail(${cellsOf(row, 0)}::text[])`.pipe(Effect.asVoid, failed("audit"))
+  const append = (row: Given) => sql`SELECT conductor_project_trail(${texts(cellsOf(row, 0))})`.pipe(Effect.asVoid, failed("audit"))
 
   return { list, source, erase, append }
 })

@@ -63,12 +63,13 @@ export const askOf = ({ reserve, steps }: Append): Ask | undefined => {
     : { state, scopes: scopesOnce(state), limit, settle: cost === undefined ? undefined : { cost, back }, wants }
 }
 
+const nothing = [null, null, null, null] as const
+
 /** The ask as `conductor_gate_budgets` takes it: a row for each scope, the first with what is the same for all. */
 export const cellsOf = ({ limit, scopes, settle, state, wants }: Ask, append: number): ReadonlyArray<Row> => {
   const wanted = wants?.wanted
-  const begins = wanted === undefined ? nothing : [
-    ...(wanted.priced ? [Money.format(wanted.input), Money.format(wanted.rate)] : [null, null]), String(wanted.max), String(wanted.min)
-  ]
+  const price = wanted?.priced === true ? [Money.format(wanted.input), Money.format(wanted.rate)] : [null, null]
+  const begins = wanted === undefined ? nothing : [...price, String(wanted.max), String(wanted.min)]
   const reserved = wants === undefined ? null : Money.format(wants.said.reserved)
   return scopes.map((scope, place) => [
     String(append), place === 0 ? String(scopes.length) : null, state.org, scope,
@@ -79,5 +80,3 @@ export const cellsOf = ({ limit, scopes, settle, state, wants }: Ask, append: nu
     ...(place === 0 ? begins : nothing)
   ])
 }
-
-const nothing = [null, null, null, null] as const

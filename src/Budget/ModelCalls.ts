@@ -1,6 +1,6 @@
 import * as Money from "../Money.ts"
 import { type Bill, type CostSource, type Logged, type RunState, Transcript, type Usage } from "../Run.ts"
-import type { Projection, Row, Step, Tables } from "../RunLog.ts"
+import { cell, type Projection, type Row, type Step, type Tables } from "../RunLog.ts"
 
 /** An attempt that has ended, or another charge of a model: its bill, and what its row needs of the states around it. */
 interface Ended {
@@ -37,8 +37,6 @@ const maxName = 200
 const toolsOf = (parts: Ended["parts"]): ReadonlyArray<string> =>
   Transcript.toolCallsOf(parts).map(({ name }) => name.slice(0, maxName).toWellFormed())
 
-const text = (value: number | null): string | null => value === null ? null : String(value)
-
 /** The row as `conductor_project_calls` takes it. */
 const cellsOf = ({ attempt, bill, error, finish, id, logged, parts, prices, started, turn }: Ended, append: number): Row => {
   const { usage } = bill
@@ -48,7 +46,7 @@ const cellsOf = ({ attempt, bill, error, finish, id, logged, parts, prices, star
     String(append), id, started.org, logged.run, started.session, started.agent, String(turn), String(attempt), bill.model.slice(0, colon),
     bill.model.slice(colon + 1), String(usage.uncached), String(usage.cacheRead), String(usage.cacheWrite), String(usage.cacheWriteHour),
     String(usage.output), String(usage.reasoning), Money.format(bill.cost), bill.source, prices, String(bill.latencyMs),
-    text(bill.firstTokenMs), finish, bill.requestId, error, String(logged.at), bill.host ?? null, bill.servedModel ?? null,
+    cell(bill.firstTokenMs), finish, bill.requestId, error, String(logged.at), bill.host ?? null, bill.servedModel ?? null,
     bill.nativeFinish ?? null, String(usage.webSearches ?? 0), tools.length === 0 ? null : JSON.stringify(tools)
   ]
 }

@@ -52,6 +52,9 @@ export type Json = null | boolean | number | string | ReadonlyArray<Json> | { re
 /** A row for a function of the database, as wide as that wants it; its first cell is the number of the append within the batch. */
 export type Row = ReadonlyArray<string | null>
 
+/** A number as a cell. */
+export const cell = (value: number | null): string | null => value === null ? null : String(value)
+
 /** What a gate says of an append: refused, or admitted with another grant than its last event tells. No verdict admits it as it is. */
 export type Verdict =
   | { readonly append: number; readonly refuse: { readonly [key: string]: Json } }

@@ -83,6 +83,6 @@ export const writtenOf = ({ append }: Item, { items }: Group, written: Append): 
  */
 export const apart = (one: Group, outcome: Outcome): ReadonlyArray<Group> => {
   const last = one.items.at(-1)
-  if (outcome._tag !== "Refused" || one.items.length === 1 || last === undefined || goesOn(last.append)) return []
+  if (outcome._tag !== "Refused" || outcome.error._tag === "Fenced" || one.items.length === 1 || last === undefined || goesOn(last.append)) return []
   return [...group(one.items.slice(0, -1), false), { append: last.append, items: [last] }]
 }
