@@ -5,7 +5,7 @@ import * as Layer from "effect/Layer"
 import { type Entry, entryOf } from "./AuditLog/Entry.ts"
 import { type Filter, matches, type Where } from "./AuditLog/Filter.ts"
 import { table } from "./AuditLog/Memory.ts"
-import { type Action, adminRow, givenOf, rowsOf, warningsOf } from "./AuditLog/Row.ts"
+import { type Action, adminRow, rowsOf, unsealedOf, warningsOf } from "./AuditLog/Row.ts"
 import { type Lookup, noteOf } from "./AuditLog/Said.ts"
 import { makeSql } from "./AuditLog/Sql.ts"
 import { type Anchor, type Report, type Source, verify } from "./AuditLog/Verify.ts"
@@ -22,7 +22,7 @@ export type { Anchor, Problem, Report } from "./AuditLog/Verify.ts"
 
 /** The audit trail as a projection of runs; `lookup` finds what the definitions of tools say about their parameters. */
 export const projectionOf = (lookup: Lookup): Projection => {
-  const make = givenOf(lookup)
+  const make = unsealedOf(lookup)
   return {
     name: "trail",
     order: 20,

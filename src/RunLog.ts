@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { OrgId, RunId } from "./Run.ts"
 import type { Append, AppendError, Gate, Projection } from "./RunLog/Append.ts"
+import type { Pending } from "./RunLog/Group.ts"
 import { type Flight, type Live, makeHub } from "./RunLog/Hub.ts"
 import { layerMemory } from "./RunLog/Memory.ts"
 import { layerSql } from "./RunLog/Sql.ts"
@@ -12,10 +13,10 @@ import { Store } from "./RunLog/Store.ts"
 import { Tables } from "./RunLog/Tables.ts"
 import type { Transaction } from "./RunLog/Transaction.ts"
 import { makeWatchers } from "./RunLog/Watch.ts"
-import type { Pending } from "./RunLog/Group.ts"
 import { makeWriter } from "./RunLog/Writer.ts"
 
 export * from "./RunLog/Append.ts"
+export type { Pending } from "./RunLog/Group.ts"
 export type { Delta, Flight, Live } from "./RunLog/Hub.ts"
 export { LeaseRenewal, LeaseTime } from "./RunLog/Lease.ts"
 export { FlushPatience } from "./RunLog/Flush.ts"
@@ -25,7 +26,6 @@ export { BetweenStore, type Reads, type RunFilter, type RunRow, Store } from "./
 export { Tables } from "./RunLog/Tables.ts"
 export type { Transaction } from "./RunLog/Transaction.ts"
 export type { Watch } from "./RunLog/Watch.ts"
-export type { Pending } from "./RunLog/Group.ts"
 
 /** Told of each append of this process once it is written, within the writing: it must be quick and must not fail. */
 export const Observer = Context.Reference<(append: Append) => void>("conductor-ai/RunLog/Observer", { defaultValue: () => () => {} })

@@ -3,20 +3,20 @@ import { OrgId } from "../Run.ts"
 import type { Json, Tables } from "../RunLog.ts"
 import { contentDigest, link, origin, rowDigest, type Stored } from "./Chain.ts"
 import type { Where } from "./Filter.ts"
-import { adminRow, type Given } from "./Row.ts"
+import { adminRow, type Unsealed } from "./Row.ts"
 
 /** Rows of one organisation: in order, and not yet chained. */
 interface Chain {
   readonly rows: Array<Stored>
-  readonly waiting: Array<() => Given | undefined>
+  readonly waiting: Array<() => Unsealed | undefined>
   head: { readonly n: number; readonly hash: Uint8Array }
 }
 
-const seal = (given: Given, n: number, before: Uint8Array): Stored => {
-  const { execution: _, input, ...told } = given
+const seal = (row: Unsealed, n: number, before: Uint8Array): Stored => {
+  const { execution: _, input, ...told } = row
   const salt = randomBytes(16)
-  const row = { ...told, input: input === null ? null : JSON.stringify(input), n, id: randomUUID(), salt, erasedAt: null }
-  const sealed = { ...row, contentDigest: contentDigest(salt, row) }
+  const numbered = { ...told, input: input === null ? null : JSON.stringify(input), n, id: randomUUID(), salt, erasedAt: null }
+  const sealed = { ...numbered, contentDigest: contentDigest(salt, numbered) }
   return { ...sealed, hash: link(before, n, rowDigest(sealed)) }
 }
 
@@ -41,8 +41,8 @@ const make = () => {
     return chain
   }
   /** Takes in a row that is made when it is read. */
-  const keep = (org: string, row: () => Given | undefined) => void chainOf(org).waiting.push(row)
-  const write = (row: Given) => keep(row.org, () => row)
+  const keep = (org: string, row: () => Unsealed | undefined) => void chainOf(org).waiting.push(row)
+  const write = (row: Unsealed) => keep(row.org, () => row)
   /** The rows are made and chained when somebody reads them, so that runs in memory do not pay for what nobody looks at. */
   const read = (org: string): Chain => {
     const chain = chainOf(org)

@@ -9,7 +9,7 @@ import { entity, type Execution, inputOf, line, type Lookup, maxName, name, type
 const id = (text: string): string => text.length <= maxName ? text : text.slice(0, maxName).toWellFormed()
 
 /** A row of the trail before it has a number and a hash. */
-export interface Given extends Metadata, Omit<Content, "input"> {
+export interface Unsealed extends Metadata, Omit<Content, "input"> {
   readonly input: Json
   readonly execution: Execution | null
 }
@@ -21,7 +21,7 @@ const timedId = (at: number): string => {
 }
 
 /** The row as `conductor_project_trail` takes it. */
-export const cellsOf = (row: Given, append: number): Row => {
+export const cellsOf = (row: Unsealed, append: number): Row => {
   const { call, execution, run, seq } = row
   return [
     String(append), timedId(row.at / 1000), metadata(row), row.org, String(row.at), row.event, row.action, row.name, row.principal, row.agent,
@@ -37,7 +37,7 @@ export const cellsOf = (row: Given, append: number): Row => {
   ]
 }
 
-const given = ({ logged, started }: Note, said: Said): Given => ({
+const unsealed = ({ logged, started }: Note, said: Said): Unsealed => ({
   org: started.org,
   at: logged.at * 1000,
   event: logged.event._tag,
@@ -61,15 +61,15 @@ const given = ({ logged, started }: Note, said: Said): Given => ({
 })
 
 /** The row of the audit trail for an event; nothing for one that has none. */
-export const givenOf = (lookup: Lookup) => (note: Note): Given | undefined => {
+export const unsealedOf = (lookup: Lookup) => (note: Note): Unsealed | undefined => {
   const said = saidOf(lookup, note)
-  return said === undefined ? undefined : given(note, said)
+  return said === undefined ? undefined : unsealed(note, said)
 }
 
 /** The rows about budgets that were nearly used up; with the end of the attempt, whose beginning is no row. */
-export const warningsOf = (note: Note): ReadonlyArray<Given> =>
+export const warningsOf = (note: Note): ReadonlyArray<Unsealed> =>
   note.warnings.map(({ limit, period, reserved, scope, spent, until }) =>
-    given(note, {
+    unsealed(note, {
       action: "budget_warning",
       tool_name: name(scope),
       input_params: {
@@ -83,7 +83,7 @@ export const warningsOf = (note: Note): ReadonlyArray<Given> =>
 
 /** The rows of the audit trail for one append: one for each end of a call or attempt, approval, command and change of a run. */
 export const rowsOf = (lookup: Lookup) => {
-  const make = givenOf(lookup)
+  const make = unsealedOf(lookup)
   return (append: Append, index: number): ReadonlyArray<Row> => {
     const rows: Array<Row> = []
     for (const step of append.steps) {
@@ -115,7 +115,7 @@ export interface Action {
 }
 
 /** The row of the audit trail for something that is not of a run. */
-export const adminRow = (action: Action, at: number): Given => ({
+export const adminRow = (action: Action, at: number): Unsealed => ({
   org: action.org,
   at: at * 1000,
   event: "ActionRecorded",

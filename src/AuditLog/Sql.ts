@@ -5,7 +5,7 @@ import { readerOf, texts } from "../Database.ts"
 import { StorageFailed } from "../Run.ts"
 import { origin, type Stored } from "./Chain.ts"
 import type { Filter, Where } from "./Filter.ts"
-import { cellsOf, type Given } from "./Row.ts"
+import { cellsOf, type Unsealed } from "./Row.ts"
 import type { Source } from "./Verify.ts"
 
 /** A row as the driver gives it: `int8` is a bigint. */
@@ -71,7 +71,7 @@ export const makeSql = Effect.map(SqlClient.SqlClient, (sql) => {
       failed("erase")
     )
 
-  const append = (row: Given) => sql`SELECT conductor_project_trail(${texts(cellsOf(row, 0))})`.pipe(Effect.asVoid, failed("audit"))
+  const append = (row: Unsealed) => sql`SELECT conductor_project_trail(${texts(cellsOf(row, 0))})`.pipe(Effect.asVoid, failed("audit"))
 
   return { list, source, erase, append }
 })

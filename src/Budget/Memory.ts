@@ -1,4 +1,6 @@
+import * as Arr from "effect/Array"
 import * as DateTime from "effect/DateTime"
+import * as Equivalence from "effect/Equivalence"
 import * as Money from "../Money.ts"
 import type { BudgetWarning } from "../Run.ts"
 import type { Gate, Tables, Verdict } from "../RunLog.ts"
@@ -42,8 +44,7 @@ export const table = (tables: Tables["Service"]) =>
     }
   })
 
-const sameScopes = (a: ReadonlyArray<string>, b: ReadonlyArray<string>): boolean =>
-  a.length === b.length && a.every((scope, place) => scope === b[place])
+const sameScopes = Arr.makeEquivalence(Equivalence.String)
 
 /** What a limit is for, and until when. */
 const during = ({ period, until }: Account) =>

@@ -99,6 +99,7 @@ export interface Projection {
   readonly name: string
   readonly order: number
   readonly rows: (append: Append, index: number) => ReadonlyArray<Row>
+  /** Takes the append itself, so that what hangs on it is made only when somebody reads it. */
   readonly keep: (append: Append, tables: Tables["Service"]) => void
 }
 

@@ -11,8 +11,8 @@ import * as Money from "../Money.ts"
 import { BudgetWarning, promptTokens, RunConflict, type RunEvent, type RunnerId, StorageFailed } from "../Run.ts"
 import { type Append, type AppendError, type Gate, granted, type Projection } from "./Append.ts"
 import { outcomesOf } from "./Answer.ts"
-import type { BadBatch, Outcome } from "./Store.ts"
 import { decodeEvent, payloadOf } from "./Payload.ts"
+import type { BadBatch, Outcome } from "./Store.ts"
 import { makeTransaction, type Transaction } from "./Transaction.ts"
 
 /** How long a flush is tried again while the database cannot be reached. */

@@ -58,17 +58,17 @@ export const group = (items: ReadonlyArray<Item>, joins: boolean): ReadonlyArray
 }
 
 /** Groups of different runs at a time: of those of one run each after the one before it. */
-export const inTurns = (groups: ReadonlyArray<Group>): ReadonlyArray<ReadonlyArray<Group>> => {
-  const turns: Array<Array<Group>> = []
+export const inRounds = (groups: ReadonlyArray<Group>): ReadonlyArray<ReadonlyArray<Group>> => {
+  const rounds: Array<Array<Group>> = []
   const next = new Map<RunId, number>()
   for (const one of groups) {
-    const turn = next.get(one.append.run) ?? 0
-    next.set(one.append.run, turn + 1)
-    const own = turns[turn]
-    if (own === undefined) turns.push([one])
-    else own.push(one)
+    const number = next.get(one.append.run) ?? 0
+    next.set(one.append.run, number + 1)
+    const round = rounds[number]
+    if (round === undefined) rounds.push([one])
+    else round.push(one)
   }
-  return turns
+  return rounds
 }
 
 /** The append of an item as it was written in its group: what is granted changes the last event, which is that of the last item. */

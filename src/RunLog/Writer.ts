@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import { type RunId, StorageFailed } from "../Run.ts"
 import type { Append } from "./Append.ts"
-import { apart, type Group, group, inTurns, type Item, type Pending, writtenOf } from "./Group.ts"
+import { apart, type Group, group, inRounds, type Item, type Pending, writtenOf } from "./Group.ts"
 import type { Hub } from "./Hub.ts"
 import type { BadBatch, Outcome, Store } from "./Store.ts"
 
@@ -59,7 +59,7 @@ export const makeWriter = Effect.fnUntraced(function*(store: Store["Service"], h
     }
   }
 
-  const writeAll = (groups: ReadonlyArray<Group>): Effect.Effect<void> => Effect.forEach(inTurns(groups), write, { discard: true })
+  const writeAll = (groups: ReadonlyArray<Group>): Effect.Effect<void> => Effect.forEach(inRounds(groups), write, { discard: true })
 
   const write = (groups: ReadonlyArray<Group>): Effect.Effect<void> =>
     store.flush(groups.map((one) => one.append)).pipe(
