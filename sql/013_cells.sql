@@ -45,7 +45,6 @@ DECLARE
   v_warned integer[] := '{}';
   v_patch jsonb;
   v_place integer[];
-  v_first integer := 0;
   v_last integer;
   v_at integer;
   v_most numeric;
@@ -115,7 +114,9 @@ BEGIN
   SELECT array_agg((v_index #>> ARRAY[p_cells[i + 3], p_cells[i + 4]])::integer ORDER BY i) INTO v_place
   FROM generate_series(0, cardinality(p_cells) - 1, 12) AS g (i);
 
-  WHILE v_first < cardinality(p_cells) LOOP
+  FOR v_first IN 0 .. cardinality(p_cells) - 1 BY 12 LOOP
+    -- Only the first row of an ask has their number.
+    CONTINUE WHEN p_cells[v_first + 2] IS NULL;
     v_last := v_first + (p_cells[v_first + 2]::integer - 1) * 12;
     v_cost := p_cells[v_first + 6];
     v_input := p_cells[v_first + 9];
@@ -140,7 +141,6 @@ BEGIN
       IF v_input IS NULL THEN
         v_verdicts := array_append(v_verdicts, jsonb_build_object(
           'append', p_cells[v_first + 1]::integer, 'refuse', jsonb_build_object('_tag', 'UnpricedModel')));
-        v_first := v_last + 12;
         CONTINUE;
       END IF;
       -- As much output as the tightest scope still pays for, after the input.
@@ -159,7 +159,6 @@ BEGIN
           'period', nullif(b.period, 'none'), 'until', to_char(b.until AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))))
         INTO v_patch FROM budgets b WHERE b.org_id = v_org[v_at] AND b.scope = v_scope[v_at];
         v_verdicts := array_append(v_verdicts, v_patch);
-        v_first := v_last + 12;
         CONTINUE;
       END IF;
       v_amount := v_input + ceil(v_granted * v_rate * 1000000) * 0.000000000001;
@@ -202,7 +201,6 @@ BEGIN
           SELECT p_cells[i + 4] FROM generate_series(v_first, v_last, 12) AS g (i) WHERE v_limit[v_place[i / 12 + 1]] IS NOT NULL ORDER BY i)) END)
         || CASE WHEN v_patch IS NULL THEN '{}' ELSE jsonb_build_object('warnings', v_patch) END));
     END IF;
-    v_first := v_last + 12;
   END LOOP;
 
   UPDATE budgets b
