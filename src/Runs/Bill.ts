@@ -45,7 +45,7 @@ export const expectedOf = (
   reserve: Reserve,
   last: ReadonlyArray<string> | undefined
 ): { readonly reserved: Money.Money; readonly scopes: ReadonlyArray<string> } => {
-  const scopes = last ?? (state.limits.cost === undefined ? [] : scopesOf(state).slice(-1))
+  const scopes = last ?? (state.limits.cost === null ? [] : scopesOf(state).slice(-1))
   return scopes.length === 0 || !reserve.priced ? { reserved: Money.zero, scopes: [] } : { reserved: amountOf(reserve, reserve.max), scopes }
 }
 
